@@ -1,0 +1,116 @@
+"""Who calls: the TLS peer, and the identity that its credentials prove.
+
+A `Peer` is what the connection itself proves, made once per connection. An `Identity` is what all
+verified credentials of one request prove together. Neither ever holds a credential, only its digest.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from types import MappingProxyType
+from typing import final
+
+NO_CLAIMS: Mapping[str, object] = MappingProxyType({})
+
+
+@final
+@dataclass(frozen=True, slots=True)
+class PeerCertificate:
+    """The client certificate that the TLS handshake proved possession of.
+
+    Args:
+        fingerprint: base64url SHA-256 of the DER leaf, as in `cnf.x5t#S256` (RFC 8705, section 3.1).
+        subject: Distinguished name, RFC 4514.
+        issuer: Distinguished name of the issuing authority, RFC 4514.
+        serial: Serial number, lower-case hexadecimal.
+        uris: URI subject alternative names, as they stand in the certificate.
+        dns: DNS subject alternative names.
+        spiffe_id: The one valid SPIFFE ID, or None.
+        not_before: Seconds since the epoch.
+        not_after: Seconds since the epoch.
+    """
+
+    fingerprint: str
+    subject: str
+    issuer: str
+    serial: str
+    uris: tuple[str, ...]
+    dns: tuple[str, ...]
+    spiffe_id: str | None
+    not_before: float
+    not_after: float
+
+
+@final
+@dataclass(frozen=True, slots=True)
+class Peer:
+    """The other end of one client connection.
+
+    Args:
+        address: IP address as the kernel gives it (or "unix").
+        port: TCP port, 0 where there is none.
+        certificate: The verified client certificate, or None.
+        tls: Negotiated protocol ("TLSv1.3"), or None without TLS.
+    """
+
+    address: str
+    port: int
+    certificate: PeerCertificate | None = None
+    tls: str | None = None
+
+
+@final
+@dataclass(frozen=True, slots=True)
+class Identity:
+    """One caller, as far as verified credentials prove it.
+
+    `key` is what limits, counters and records are kept under: issuer and subject of the token, or
+    the SPIFFE ID or subject name of the certificate. Two callers never share one.
+
+    Args:
+        key: Stable, unique name of the caller.
+        issuer: `iss` of the token, or the certificate's issuer; "" for an anonymous caller.
+        subject: `sub` of the token, or SPIFFE ID, or distinguished name.
+        methods: Which credentials were verified, sorted ("jwt", "mtls"); empty for anonymous.
+        roles: Roles from the configuration that this identity has.
+        groups: Group names from the token.
+        scopes: OAuth scopes of the token.
+        claims: Verified claims of the token, read-only.
+        client_id: OAuth client, or None.
+        spiffe_id: From certificate or token, or None.
+        certificate: Fingerprint of the peer's certificate, or None.
+        token: First 16 hex digits of the token's SHA-256, or None; never the token.
+        token_id: `jti`, or None.
+        expires: When the identity stops being proven, seconds since the epoch.
+        issued: `iat` of the token, or 0.
+        acr: Authentication context class, or None.
+        amr: Authentication methods.
+        auth_time: When the user authenticated, seconds since the epoch, or None.
+        bound: True if the token is bound to this connection's certificate (RFC 8705).
+    """
+
+    key: str
+    issuer: str
+    subject: str
+    methods: tuple[str, ...]
+    roles: frozenset[str]
+    expires: float
+    groups: tuple[str, ...] = ()
+    scopes: frozenset[str] = frozenset()
+    claims: Mapping[str, object] = field(default_factory=lambda: NO_CLAIMS, repr=False)
+    client_id: str | None = None
+    spiffe_id: str | None = None
+    certificate: str | None = None
+    token: str | None = None
+    token_id: str | None = None
+    issued: float = 0.0
+    acr: str | None = None
+    amr: tuple[str, ...] = ()
+    auth_time: float | None = None
+    bound: bool = False
+
+    @property
+    def is_anonymous(self) -> bool:
+        """True if nothing was proven."""
+        return not self.methods

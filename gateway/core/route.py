@@ -1,0 +1,150 @@
+"""Routes: which method and path means which model surface, and everything compiled for it.
+
+One canonical path, decided by the wire, is matched here and forwarded as it is: there is no second
+normalisation that could disagree. Matching looks at method and path alone, never at the query.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING, final
+
+if TYPE_CHECKING:
+    from gateway.core.limits import RouteLimits
+    from gateway.core.ports import Detector, Inspector, MeterFactory, Policy
+
+
+@final
+@dataclass(frozen=True, slots=True)
+class Bounds:
+    """Bounds of one route. Sizes in bytes, times in seconds.
+
+    Args:
+        body: Largest request body.
+        body_time: From the first byte of the head to the last of the body.
+        connect: To open a connection to an endpoint, TLS included.
+        first_byte: From the request sent to the head of the answer.
+        idle: Longest silence between two pieces of the answer.
+        answer: Largest answer.
+        answer_time: Longest answer, from its first byte.
+    """
+
+    body: int = 1024 * 1024
+    body_time: float = 30.0
+    connect: float = 5.0
+    first_byte: float = 120.0
+    idle: float = 60.0
+    answer: int = 64 * 1024 * 1024
+    answer_time: float = 600.0
+
+
+@final
+@dataclass(frozen=True, slots=True)
+class Requirements:
+    """What a route demands of the credentials, before any rule is asked.
+
+    Args:
+        certificate: A verified client certificate.
+        token: A verified token.
+        bound: The token is bound to the certificate (RFC 8705).
+        scopes: All of these OAuth scopes.
+        max_age: The token is at most this many seconds old, or None.
+    """
+
+    certificate: bool = False
+    token: bool = False
+    bound: bool = False
+    scopes: frozenset[str] = frozenset()
+    max_age: float | None = None
+
+
+@final
+@dataclass(frozen=True, slots=True)
+class Route:
+    """One route, compiled. Immutable: a request keeps the one it was matched to.
+
+    Args:
+        name: Unique name.
+        methods: Methods it takes.
+        path: Pattern: literal segments, `{name}` for one segment, a last `**` for any rest.
+        backend: Name of the backend.
+        dialect: Name of the dialect that its bodies are in.
+        require: What its credentials must be.
+        policy: Its allow and deny rules.
+        limits: Its limits.
+        inspector: Its body checks.
+        meter: Makes the meter that reads usage from an answer.
+        detectors: What looks for abnormal behaviour.
+        risk_bar: Score at which a request is refused, or None to observe only.
+        bounds: Sizes and times.
+        request_headers: Lower-case names that go on to the backend, beside the dialect's own.
+        answer_headers: Lower-case names that go back to the client.
+    """
+
+    name: str
+    methods: frozenset[str]
+    path: str
+    backend: str
+    dialect: str
+    require: Requirements
+    policy: Policy
+    limits: RouteLimits
+    inspector: Inspector
+    meter: MeterFactory
+    detectors: tuple[Detector, ...] = ()
+    risk_bar: float | None = None
+    bounds: Bounds = field(default_factory=Bounds)
+    request_headers: frozenset[bytes] = frozenset()
+    answer_headers: frozenset[bytes] = frozenset()
+
+
+def pattern_segments(pattern: str) -> tuple[str, ...]:
+    """Split a path pattern into its segments."""
+    return tuple(pattern[1:].split("/"))
+
+
+def is_match(pattern: tuple[str, ...], segments: list[str]) -> bool:
+    """Tell whether a split path fits a split pattern."""
+    if pattern[-1] == "**":
+        head = pattern[:-1]
+        if len(segments) <= len(head):
+            return False
+    elif len(pattern) == len(segments):
+        head = pattern
+    else:
+        return False
+    return all(
+        want == have or (want[:1] == "{" and have != "") for want, have in zip(head, segments, strict=False)
+    )
+
+
+@final
+class RouteTable:
+    """Finds the route of a request: literal paths first, then patterns in the order given."""
+
+    __slots__ = ("_literal", "_patterns", "routes")
+
+    def __init__(self, routes: Iterable[Route]) -> None:
+        self.routes = tuple(routes)
+        literal: dict[tuple[str, str], Route] = {}
+        patterns: list[tuple[tuple[str, ...], Route]] = []
+        for route in self.routes:
+            if "{" in route.path or "*" in route.path:
+                patterns.append((pattern_segments(route.path), route))
+                continue
+            for method in route.methods:
+                literal.setdefault((method, route.path), route)
+        self._literal: Mapping[tuple[str, str], Route] = literal
+        self._patterns = tuple(patterns)
+
+    def match(self, method: str, path: str) -> Route | None:
+        """Return the route, or None: unknown and forbidden are refused alike."""
+        found = self._literal.get((method, path))
+        if found is not None or not self._patterns:
+            return found
+        segments = path[1:].split("/")
+        for pattern, route in self._patterns:
+            if method in route.methods and is_match(pattern, segments):
+                return route
+        return None

@@ -1,0 +1,114 @@
+"""The life of a request, top to bottom. START READING HERE.
+
+The order of the checks is a security property: nobody is limited before being identified, nothing
+is parsed before being limited, nothing is forwarded before being permitted. Variation lives inside a
+stage, in what the configuration compiled for the route, never between stages. The proofs in the
+signatures (`Entry`, `Admission`, `Vetted`, `Permit`) make a stage that was left out a type error.
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, final
+
+from gateway.core.exchange import Exchange, Outcome
+from gateway.core.ports import ClientGone
+from gateway.core.refusal import Reason, Refusal, Refused, Source
+from gateway.stages.authorize import authorize, enter
+from gateway.stages.forward import answer_headers, content_type, prepare
+from gateway.stages.identify import identify
+from gateway.stages.inspect import inspect
+from gateway.stages.limit import limit
+from gateway.stages.score import score
+
+if TYPE_CHECKING:
+    from gateway.core.call import Call
+    from gateway.core.identity import Peer
+    from gateway.core.ports import Reply
+    from gateway.runtime import Runtime
+
+BUG = Refusal(Reason.INTERNAL, source=Source.GATEWAY)
+
+
+@final
+class Gateway:
+    """Decides every request and writes down every one."""
+
+    __slots__ = ("runtime",)
+
+    def __init__(self, runtime: Runtime) -> None:
+        self.runtime = runtime
+
+    async def handle(self, call: Call, reply: Reply) -> None:
+        """Take one request from its head to its record. Never raises but for a vanished client."""
+        rt = self.runtime  # one snapshot: a reload never splits a request
+        tick = rt.clock.tick
+        now = rt.clock.wall()
+        ex = Exchange(call.id, call.peer, call, now, tick())
+        answer = admission = None
+        try:
+            identity = ex.identity = await identify(call, rt.identification, now)  # who?
+            ex.identified_at = tick()
+            route = ex.route = rt.routes.match(call.method, call.path)  # after identify: strangers learn nothing
+            entry = enter(identity, route, call, now)  # may they knock? what the head alone can deny
+            ex.entered_at = tick()
+            admission = await limit(entry, rt.store)  # how much? usually no I/O
+            ex.ledger = admission.ledger
+            ex.admitted_at = tick()
+            bounds = entry.route.bounds
+            body = await call.body.read(bounds.body, bounds.body_time)  # 100-continue is sent here
+            ex.bytes_in = len(body)
+            vetted = inspect(entry, call, body)  # what? strict, against the schema
+            prompt = ex.prompt = vetted.prompt
+            ex.inspected_at = tick()
+            risk = ex.risk = score(entry, prompt, rt.counters)  # how unusual?
+            permit = ex.permit = authorize(entry, call, vetted, risk, now)  # exactly this, to exactly this model
+            outbound, ex.assertion = prepare(call, permit, vetted, rt.assertions, now)  # what leaves, by allow-list
+            ex.forwarded_at = tick()
+            answer = await rt.backends.open(outbound, permit, admission, vetted)
+            ex.answered_at = tick()
+            ex.endpoint = answer.endpoint
+            meter = permit.route.meter(ex.usage, content_type(answer))
+            await reply.relay(answer, answer_headers(answer, permit.route, call.id), meter, bounds)
+            ex.outcome = Outcome.SERVED
+        except Refused as refused:
+            self._refuse(ex, refused.refusal, reply)
+        except ClientGone:
+            ex.outcome = Outcome.CLIENT_GONE
+            raise
+        except Exception as fault:  # our bug: fail closed, and never their text
+            ex.fault = type(fault).__name__
+            rt.problems.report(ex, fault)
+            self._refuse(ex, BUG, reply)
+        finally:  # synchronous: nothing to await means nothing to cancel
+            if answer is not None:
+                answer.close()
+            if admission is not None:
+                rt.store.settle(admission.ledger)
+            self._record(ex, reply)
+
+    def reject(self, id: str, peer: Peer, refusal: Refusal, reply: Reply) -> None:
+        """Answer and record bytes that are no request: there is nobody to identify."""
+        rt = self.runtime
+        ex = Exchange(id, peer, None, rt.clock.wall(), rt.clock.tick())
+        self._refuse(ex, refusal, reply)
+        self._record(ex, reply)
+
+    def _refuse(self, ex: Exchange, refusal: Refusal, reply: Reply) -> None:
+        ex.refusal = refusal
+        if reply.is_started:
+            ex.outcome = Outcome.FAILED
+            reply.abort(self.runtime.problems.event(ex, refusal))
+            return
+        ex.outcome = Outcome.REFUSED
+        status, headers, body, is_closing = self.runtime.problems.render(ex, refusal)
+        reply.send(status, headers, body, close=is_closing)
+
+    def _record(self, ex: Exchange, reply: Reply) -> None:
+        rt = self.runtime
+        ex.status = reply.status
+        ex.bytes_out = reply.bytes_out
+        ex.runtime_version = rt.version
+        ex.ended_at = rt.clock.tick()
+        if ex.identity is not None:
+            rt.counters.outcome(ex)
+        rt.record(ex)

@@ -1,0 +1,85 @@
+"""What leaves for a backend and what comes back: by allow-list, built anew, nothing passed through.
+
+No credential of the client crosses. The backend learns who asks from an assertion that the gateway
+signs, and from nothing that a client could write itself.
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Final
+
+from gateway.core.ports import Outbound
+
+if TYPE_CHECKING:
+    from gateway.core.call import Call
+    from gateway.core.permit import Permit, Vetted
+    from gateway.core.ports import Answer, Assertions
+    from gateway.core.route import Route
+
+ASSERTION_HEADER: Final = b"X-Gateway-Assertion"
+# RFC 9110, section 9.2.2; the wire may send these twice when a kept connection turns out to be closed
+IDEMPOTENT: Final = frozenset({"GET", "HEAD", "OPTIONS", "PUT", "DELETE"})
+
+
+def prepare(
+    call: Call, permit: Permit, vetted: Vetted, assertions: Assertions, now: float
+) -> tuple[Outbound, str]:
+    """Build the request that leaves.
+
+    Args:
+        call: What the client sent: method, canonical path, query; headers by allow-list only.
+        permit: Who may do what.
+        vetted: The body that was checked.
+        assertions: Signs who asks.
+        now: Seconds since the epoch.
+
+    Returns:
+        The request, and the `jti` of the assertion in it.
+    """
+    route = permit.route
+    token_id, token = assertions.assertion(permit, now)
+    target = f"{call.path}?{call.query}" if call.query else call.path
+    fields = [
+        b"%b: %b\r\n" % (name, value)
+        for name in route.request_headers
+        if (value := call.headers.get(name)) is not None
+    ]
+    if vetted.content_type:
+        fields.append(b"content-type: %b\r\n" % vetted.content_type)
+    fields.append(
+        b"accept-encoding: identity\r\nvia: 1.1 gateway\r\nx-request-id: %b\r\n%b: %b\r\n"
+        % (call.id.encode(), ASSERTION_HEADER, token)
+    )
+    outbound = Outbound(
+        route.backend,
+        f"{call.method} {target} HTTP/1.1\r\n".encode(),
+        b"".join(fields),
+        vetted.body,
+        is_idempotent=call.method in IDEMPOTENT,
+        has_no_answer_body=call.method == "HEAD",
+    )
+    return outbound, token_id
+
+
+def content_type(answer: Answer) -> bytes:
+    """Return the answer's content type, or b""."""
+    for name, value in answer.headers:
+        if name == b"content-type":
+            return value
+    return b""
+
+
+def answer_headers(answer: Answer, route: Route, id: str) -> bytes:
+    """Build the field lines that the client gets: the route's allow-list, and our request id.
+
+    A field that a backend repeats is passed on once: the first. Nothing but what the route names
+    crosses: no cookie, no redirect, no CORS grant, no server name (security.md, D13).
+    """
+    allowed = route.answer_headers
+    fields = [b"x-request-id: %b\r\n" % id.encode()]
+    seen = set()
+    for name, value in answer.headers:
+        if name in allowed and name not in seen and value.isascii():
+            seen.add(name)
+            fields.append(b"%b: %b\r\n" % (name, value))
+    return b"".join(fields)

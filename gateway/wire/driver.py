@@ -1,0 +1,116 @@
+"""Runs the line of one request without a task and, while it is warm, without the event loop.
+
+The line is a coroutine, so that it reads from top to bottom; but an `asyncio.Task` costs two trips
+through the loop for every request and one for every wait, about 5 us of the 20 that a request costs.
+A `Driver` sends the coroutine on by hand: at once when it starts, and straight from the callback that
+brings what it waits for. What it may wait for: a `Gate` of the wire, or a plain asyncio future (the
+store's answer, a key refresh). `asyncio.timeout` and `current_task` have no meaning inside.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from typing import TYPE_CHECKING, Any, final
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Coroutine, Generator
+
+
+@final
+class Gate:
+    """Something to wait for once: opened with nothing, or with an error to raise."""
+
+    __slots__ = ("_driver", "_error", "_is_open")
+
+    def __init__(self) -> None:
+        self._driver: Driver | None = None
+        self._error: Exception | None = None
+        self._is_open = False
+
+    def open(self, error: Exception | None = None) -> None:
+        """Let the waiting line go on, now; the first call counts."""
+        if self._is_open:
+            return
+        self._is_open = True
+        self._error = error
+        driver, self._driver = self._driver, None
+        if driver is not None:
+            driver.resume()
+
+    def __await__(self) -> Generator[Gate, None, None]:
+        if not self._is_open:
+            yield self
+        if self._error is not None:
+            raise self._error
+
+    def hold(self, driver: Driver | None) -> None:
+        """Name who waits; for the driver alone."""
+        self._driver = driver
+
+
+@final
+class Driver:
+    """Drives one coroutine to its end.
+
+    Args:
+        coroutine: The line of one request.
+        done: Called once when it has ended, with the exception that escaped it, or None.
+    """
+
+    __slots__ = ("_coroutine", "_done", "_waits_for")
+
+    def __init__(
+        self, coroutine: Coroutine[Any, Any, None], done: Callable[[BaseException | None], None]
+    ) -> None:
+        self._coroutine: Coroutine[Any, Any, None] | None = coroutine
+        self._done = done
+        self._waits_for: Gate | asyncio.Future[Any] | None = None
+
+    def resume(self) -> None:
+        """Go on until the coroutine waits again or ends."""
+        self._waits_for = None
+        coroutine = self._coroutine
+        if coroutine is None:
+            return
+        try:
+            awaited = coroutine.send(None)
+        except StopIteration:
+            self._end(None)
+        except BaseException as error:  # noqa: BLE001 - handed to `done`; nothing is swallowed
+            self._end(error)
+        else:
+            self._wait(awaited)
+
+    def throw(self, error: BaseException) -> None:
+        """Raise in the coroutine where it waits. Nothing happens if it has ended."""
+        waits_for, self._waits_for = self._waits_for, None
+        coroutine = self._coroutine
+        if coroutine is None:
+            return
+        if isinstance(waits_for, Gate):
+            waits_for.hold(None)
+        elif waits_for is not None:
+            waits_for.remove_done_callback(self._wake)
+        try:
+            awaited = coroutine.throw(error)
+        except StopIteration:
+            self._end(None)
+        except BaseException as escaped:  # noqa: BLE001 - handed to `done`; nothing is swallowed
+            self._end(escaped)
+        else:
+            self._wait(awaited)
+
+    def _wait(self, awaited: Any) -> None:  # noqa: ANN401 - whatever a coroutine may yield
+        self._waits_for = awaited
+        if type(awaited) is Gate:
+            awaited.hold(self)
+            return
+        awaited._asyncio_future_blocking = False  # noqa: SLF001 - what asyncio.Task does
+        awaited.add_done_callback(self._wake)
+
+    def _wake(self, _future: asyncio.Future[Any]) -> None:
+        self.resume()
+
+    def _end(self, error: BaseException | None) -> None:
+        self._coroutine = None
+        self._done(error)

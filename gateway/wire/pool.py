@@ -1,0 +1,296 @@
+"""The only way to a model: backends by name from the configuration, their endpoints, their connections.
+
+An endpoint is resolved, its addresses checked against the backend's networks, connected to by address
+and checked again once connected: a name that changes its mind in between (DNS rebinding) leads
+nowhere. No redirect is followed, no proxy from the environment used, no host chosen by a client.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import ssl
+from dataclasses import dataclass
+from ipaddress import ip_address
+from typing import TYPE_CHECKING, final
+
+from gateway.core.refusal import Reason, Refusal, Refused, Source, refuse
+from gateway.wire.deadlines import Deadlines
+from gateway.wire.tasks import spawn
+from gateway.wire.upstream import Upstream
+
+if TYPE_CHECKING:
+    import socket
+    from collections.abc import Callable, Mapping, Sequence
+    from ipaddress import IPv4Network, IPv6Network
+
+    from gateway.core.permit import Admission, Permit, Vetted
+    from gateway.core.ports import Outbound
+    from gateway.core.route import Bounds
+    from gateway.wire.answer import Answer
+
+
+@final
+@dataclass(frozen=True, slots=True)
+class EndpointSettings:
+    """One address of a backend.
+
+    Args:
+        name: As configured: in records and logs.
+        host: Host name or address; "" for a unix socket.
+        port: TCP port.
+        path: Path of a unix socket, or None.
+        tls: Context for TLS, or None.
+        server_name: Name for SNI and host check, or None where `verify` checks.
+        verify: Checks the server's certificate (DER); raises ValueError. None: the host check is enough.
+        authority: `Host` that the backend gets.
+        credential: What `Authorization` says to the backend, or None.
+    """
+
+    name: str
+    host: str
+    port: int
+    authority: str
+    path: str | None = None
+    tls: ssl.SSLContext | None = None
+    server_name: str | None = None
+    verify: Callable[[bytes], None] | None = None
+    credential: str | None = None
+
+
+@final
+@dataclass(frozen=True, slots=True)
+class BackendSettings:
+    """A named group of endpoints.
+
+    Args:
+        name: Name in routes.
+        endpoints: At least one.
+        networks: Networks that an endpoint's address must be in; empty: any (unix: always).
+        connections: Most connections to each endpoint.
+        keep_alive: Seconds that a connection may idle: less than what the backend allows.
+    """
+
+    name: str
+    endpoints: tuple[EndpointSettings, ...]
+    networks: tuple[IPv4Network | IPv6Network, ...] = ()
+    connections: int = 256
+    keep_alive: float = 4.0
+
+
+@final
+class Endpoint:
+    """One address of a backend and its connections."""
+
+    __slots__ = ("_backend", "_deadlines", "_idle", "_loop", "_settings", "head", "name", "now", "open")
+
+    def __init__(self, settings: EndpointSettings, backend: BackendSettings, deadlines: Deadlines) -> None:
+        self._settings = settings
+        self._backend = backend
+        self._deadlines = deadlines
+        self._loop = asyncio.get_running_loop()
+        self._idle: list[Upstream] = []
+        self.now = self._loop.time
+        self.name = settings.name
+        self.open = 0  # connections, those being made included
+        head = f"Host: {settings.authority}\r\n"
+        if settings.credential is not None:
+            head += f"Authorization: {settings.credential}\r\n"
+        self.head = head.encode()
+
+    def take(self) -> Upstream | None:
+        """Return a free connection, the one used last, or None."""
+        idle = self._idle
+        while idle:
+            connection = idle.pop()
+            if connection.is_open:
+                return connection
+        return None
+
+    def free(self, connection: Upstream) -> None:
+        """A connection has ended its exchange and may be used again."""
+        connection.deadline = self.now() + self._backend.keep_alive
+        self._idle.append(connection)
+
+    def lost(self, connection: Upstream) -> None:
+        """A connection is closed."""
+        self.open -= 1
+        self._deadlines.forget(connection)
+        if connection in self._idle:
+            self._idle.remove(connection)
+
+    async def connect(self, seconds: float) -> Upstream:
+        """Open a connection; awaitable from a line that no task drives.
+
+        Raises:
+            Refused: `BACKEND_UNREACHABLE`, `BACKEND_TLS`, `BACKEND_ADDRESS_REFUSED`, `BACKEND_BUSY`.
+        """
+        if self.open >= self._backend.connections:
+            raise Refused(Refusal(Reason.BACKEND_BUSY, source=Source.GATEWAY, retry_after=1.0))
+        self.open += 1
+        made: asyncio.Future[Upstream | Refused] = self._loop.create_future()
+        task = spawn(self._connect(made, seconds), f"connect {self.name}")
+        try:
+            result = await made
+        except BaseException:  # the client is gone: so is the reason to connect
+            task.cancel()
+            raise
+        if isinstance(result, Refused):
+            raise result
+        return result
+
+    async def _connect(self, made: asyncio.Future[Upstream | Refused], seconds: float) -> None:
+        connection: Upstream | None = None
+        result: Upstream | Refused = refuse(
+            Reason.BACKEND_UNREACHABLE, note="connect timed out", source=Source.UPSTREAM
+        )
+        try:
+            async with asyncio.timeout(seconds):
+                connection = await self._dial()
+            self._check(connection)
+            result = connection
+        except Refused as refused:
+            result = refused
+        except ssl.SSLError as error:
+            result = refuse(Reason.BACKEND_TLS, note=error.reason or "", source=Source.UPSTREAM)
+        except TimeoutError:
+            pass  # as `result` says
+        except OSError as error:
+            note = type(error).__name__
+            result = refuse(Reason.BACKEND_UNREACHABLE, note=note, source=Source.UPSTREAM)
+        finally:  # also when cancelled
+            if connection is None:
+                self.open -= 1
+            elif result is not connection or made.done():
+                connection.abort()
+        if not made.done():
+            made.set_result(result)
+
+    async def _dial(self) -> Upstream:
+        settings = self._settings
+        if settings.path is not None:
+            _, unix = await self._loop.create_unix_connection(
+                lambda: Upstream(self),
+                settings.path,
+                ssl=settings.tls,
+                server_hostname=settings.server_name or ("localhost" if settings.tls else None),
+            )
+            return self._watch(unix)
+        infos = await self._loop.getaddrinfo(settings.host, settings.port, type=1)  # SOCK_STREAM
+        if not infos:
+            raise refuse(Reason.BACKEND_UNREACHABLE, note="no address", source=Source.UPSTREAM)
+        failure: OSError | None = None
+        for info in infos:
+            self._check_address(info[4][0])
+        for info in infos:
+            try:
+                _, connection = await self._loop.create_connection(
+                    lambda: Upstream(self),
+                    str(info[4][0]),
+                    settings.port,
+                    ssl=settings.tls,
+                    server_hostname=(settings.server_name or settings.host) if settings.tls else None,
+                )
+            except ssl.SSLError:
+                raise
+            except OSError as error:
+                failure = error
+            else:
+                return self._watch(connection)
+        raise failure or OSError("no address")
+
+    def _watch(self, connection: Upstream) -> Upstream:
+        self._deadlines.watch(connection)
+        return connection
+
+    def _check_address(self, address: str | int) -> None:
+        """Refuse addresses outside the backend's networks, IPv4-mapped ones included."""
+        networks = self._backend.networks
+        if not networks:
+            return
+        ip = ip_address(address)
+        mapped = getattr(ip, "ipv4_mapped", None)
+        if not any((mapped or ip) in network for network in networks):
+            raise refuse(
+                Reason.BACKEND_ADDRESS_REFUSED,
+                note="resolved to an address outside the backend's networks",
+                source=Source.GATEWAY,
+            )
+
+    def _check(self, connection: Upstream) -> None:
+        """What is connected is what was meant: its address once more, its certificate."""
+        settings = self._settings
+        if settings.path is None:
+            self._check_address(connection.extra("peername")[0])
+        if settings.tls is not None and settings.verify is not None:
+            certificate = connection.extra("ssl_object").getpeercert(binary_form=True)
+            try:
+                settings.verify(certificate)
+            except ValueError as error:
+                raise refuse(Reason.BACKEND_TLS, note=str(error), source=Source.UPSTREAM) from error
+
+    def close(self) -> None:
+        """Close the idle connections."""
+        while self._idle:
+            self._idle.pop().abort()
+
+
+@final
+class Pool:
+    """All backends. Implements `core.ports.Backends`.
+
+    Args:
+        backends: Their settings.
+    """
+
+    def __init__(self, backends: Sequence[BackendSettings]) -> None:
+        self._deadlines = Deadlines(asyncio.get_running_loop())
+        self._endpoints: Mapping[str, tuple[Endpoint, ...]] = {
+            backend.name: tuple(Endpoint(each, backend, self._deadlines) for each in backend.endpoints)
+            for backend in backends
+        }
+        self._next = dict.fromkeys(self._endpoints, 0)
+
+    async def open(
+        self, outbound: Outbound, permit: Permit, admission: Admission, vetted: Vetted, /
+    ) -> Answer:
+        """Send a request and wait for the answer's head. See `core.ports.Backends`."""
+        bounds = permit.route.bounds
+        endpoint = self._choose(outbound.backend)
+        connection = endpoint.take()
+        if connection is not None:
+            try:
+                return await self._ask(connection, outbound, bounds)
+            except Refused as refused:
+                # the backend closed the idle connection as we wrote: the normal end of keep-alive, but
+                # only a method that may be repeated is sent twice (RFC 9110, section 9.2.2)
+                if refused.refusal.reason is not Reason.BACKEND_DIED or not outbound.is_idempotent:
+                    raise
+        return await self._ask(await endpoint.connect(bounds.connect), outbound, bounds)
+
+    async def _ask(self, connection: Upstream, outbound: Outbound, bounds: Bounds) -> Answer:
+        answer = connection.send(outbound, bounds.first_byte)
+        try:
+            await answer.head
+        except BaseException:
+            answer.close()
+            raise
+        return answer
+
+    def _choose(self, backend: str) -> Endpoint:
+        endpoints = self._endpoints[backend]
+        if len(endpoints) == 1:
+            return endpoints[0]
+        turn = self._next[backend]
+        self._next[backend] = (turn + 1) % len(endpoints)
+        return endpoints[turn]
+
+    def connections(self) -> dict[str, int]:
+        """Return the number of connections per endpoint."""
+        return {each.name: each.open for group in self._endpoints.values() for each in group}
+
+    def close(self) -> None:
+        """Close idle connections and stop the sweep."""
+        for group in self._endpoints.values():
+            for endpoint in group:
+                endpoint.close()
+        self._deadlines.close()
