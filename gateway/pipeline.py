@@ -27,6 +27,7 @@ if TYPE_CHECKING:
     from gateway.runtime import Runtime
 
 BUG = Refusal(Reason.INTERNAL, source=Source.GATEWAY)
+NO_RECORD = Refusal(Reason.RECORD_UNAVAILABLE, source=Source.GATEWAY)
 
 
 @final
@@ -46,6 +47,8 @@ class Gateway:
         ex = Exchange(call.id, call.peer, call, now, tick())
         answer = admission = None
         try:
+            if not rt.record.is_healthy:  # nothing happens that can not be written down
+                raise Refused(NO_RECORD)
             identity = ex.identity = await identify(call, rt.identification, now)  # who?
             ex.identified_at = tick()
             route = ex.route = rt.routes.match(call.method, call.path)  # after identify: strangers learn nothing

@@ -280,6 +280,10 @@ class Backends(Protocol):
 class Recorder(Protocol):
     """Writes the record, the log line, the metrics and the trace of one exchange."""
 
+    @property
+    def is_healthy(self) -> bool:
+        """False while records can not be written: nobody may be served then."""
+
     def __call__(self, exchange: Exchange, /) -> None:
         """Record; synchronous, never raises."""
 

@@ -97,6 +97,7 @@ class Reason(Enum):
     ANSWER_TOO_LONG = "answer-too-long"
     CLIENT_TOO_SLOW = "client-too-slow"
     # ourselves
+    RECORD_UNAVAILABLE = "record-unavailable"
     SHUTTING_DOWN = "shutting-down"
     INTERNAL = "internal"
 

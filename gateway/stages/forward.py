@@ -77,7 +77,7 @@ def answer_headers(answer: Answer, route: Route, id: str) -> bytes:
     """
     allowed = route.answer_headers
     fields = [b"x-request-id: %b\r\n" % id.encode()]
-    seen = set()
+    seen = {b"x-request-id"}
     for name, value in answer.headers:
         if name in allowed and name not in seen and value.isascii():
             seen.add(name)

@@ -86,9 +86,8 @@ class Answer:
         """The connection broke, or the backend broke the protocol."""
         self._connection = None
         self._fault = refusal
-        if not self.status:
-            self.head.open(Refused(refusal))
-        elif self._sink is not None:
+        self.head.open(Refused(refusal))  # nothing happens if somebody was given the head
+        if self._sink is not None:
             sink, self._sink = self._sink, None
             sink.lose(refusal)
 

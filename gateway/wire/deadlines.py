@@ -52,6 +52,7 @@ class Deadlines:
 
     def _sweep(self) -> None:
         now = self._loop.time()
+        # first of all: whatever goes wrong below, the next sweep comes
+        self._timer = self._loop.call_later(GRAIN, self._sweep) if self._watched else None
         for expiring in [each for each in self._watched if each.deadline <= now]:
             expiring.expire(now)
-        self._timer = self._loop.call_later(GRAIN, self._sweep) if self._watched else None

@@ -112,13 +112,12 @@ def check_host(headers: dict[bytes, bytes], version: str, hosts: frozenset[bytes
         if version == "1.0" and not hosts:
             return None
         return Refusal(Reason.HOST_REFUSED, "Host is missing (RFC 9112, section 3.2)")
+    if _HOST.fullmatch(host) is None:
+        return Refusal(Reason.HOST_REFUSED, "Host is not a host name with an optional port")
     if hosts:
         name = host if host[-1:] == b"]" or b":" not in host else host.rpartition(b":")[0]
         if name.lower() not in hosts:
             return Refusal(Reason.HOST_REFUSED, "this gateway does not serve that host")
-        return None
-    if _HOST.fullmatch(host) is None:
-        return Refusal(Reason.HOST_REFUSED, "Host is not a host name with an optional port")
     return None
 
 

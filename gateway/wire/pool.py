@@ -81,7 +81,19 @@ class BackendSettings:
 class Endpoint:
     """One address of a backend and its connections."""
 
-    __slots__ = ("_backend", "_deadlines", "_idle", "_loop", "_settings", "head", "name", "now", "open")
+    __slots__ = (
+        "_backend",
+        "_deadlines",
+        "_idle",
+        "_is_closed",
+        "_live",
+        "_loop",
+        "_settings",
+        "head",
+        "name",
+        "now",
+        "open",
+    )
 
     def __init__(self, settings: EndpointSettings, backend: BackendSettings, deadlines: Deadlines) -> None:
         self._settings = settings
@@ -89,6 +101,8 @@ class Endpoint:
         self._deadlines = deadlines
         self._loop = asyncio.get_running_loop()
         self._idle: list[Upstream] = []
+        self._live: set[Upstream] = set()  # made and not lost: each of them is counted once in `open`
+        self._is_closed = False
         self.now = self._loop.time
         self.name = settings.name
         self.open = 0  # connections, those being made included
@@ -108,11 +122,17 @@ class Endpoint:
 
     def free(self, connection: Upstream) -> None:
         """A connection has ended its exchange and may be used again."""
+        if self._is_closed:
+            connection.abort()
+            return
         connection.deadline = self.now() + self._backend.keep_alive
         self._idle.append(connection)
 
     def lost(self, connection: Upstream) -> None:
         """A connection is closed."""
+        if connection not in self._live:
+            return  # lost while it was being made: `_connect` counts it
+        self._live.remove(connection)
         self.open -= 1
         self._deadlines.forget(connection)
         if connection in self._idle:
@@ -158,7 +178,7 @@ class Endpoint:
             note = type(error).__name__
             result = refuse(Reason.BACKEND_UNREACHABLE, note=note, source=Source.UPSTREAM)
         finally:  # also when cancelled
-            if connection is None:
+            if connection is None or connection not in self._live:
                 self.open -= 1
             elif result is not connection or made.done():
                 connection.abort()
@@ -199,7 +219,9 @@ class Endpoint:
         raise failure or OSError("no address")
 
     def _watch(self, connection: Upstream) -> Upstream:
-        self._deadlines.watch(connection)
+        if connection.is_open:
+            self._live.add(connection)
+            self._deadlines.watch(connection)
         return connection
 
     def _check_address(self, address: str | int) -> None:
@@ -219,6 +241,8 @@ class Endpoint:
     def _check(self, connection: Upstream) -> None:
         """What is connected is what was meant: its address once more, its certificate."""
         settings = self._settings
+        if not connection.is_open:
+            raise refuse(Reason.BACKEND_UNREACHABLE, note="closed at once", source=Source.UPSTREAM)
         if settings.path is None:
             self._check_address(connection.extra("peername")[0])
         if settings.tls is not None and settings.verify is not None:
@@ -229,7 +253,8 @@ class Endpoint:
                 raise refuse(Reason.BACKEND_TLS, note=str(error), source=Source.UPSTREAM) from error
 
     def close(self) -> None:
-        """Close the idle connections."""
+        """Close the idle connections, and the others as soon as they become idle."""
+        self._is_closed = True
         while self._idle:
             self._idle.pop().abort()
 

@@ -41,6 +41,7 @@ class Reply:
         "_gate",
         "_incoming",
         "_is_chunked",
+        "_is_until_close",
         "_limit",
         "_meter",
         "bytes_out",
@@ -57,6 +58,7 @@ class Reply:
         self._gate: Gate | None = None
         self._meter: Meter | None = None
         self._is_chunked = False
+        self._is_until_close = False
         self._limit = 0
         self.is_started = False
         self.is_ended = False
@@ -88,10 +90,10 @@ class Reply:
         if answer.length is not None and answer.length > bounds.answer:
             raise refuse(Reason.ANSWER_TOO_LARGE, source=Source.UPSTREAM)
         head = self._head(answer, headers)
-        self.is_started = True
-        self.status = answer.status
         connection = self._connection
         pieces, is_complete = answer.attach(self, bounds)
+        self.is_started = True
+        self.status = answer.status
         data = b"".join(pieces) if pieces else b""
         if data and self._refuses(data):
             connection.write(head)
@@ -122,11 +124,14 @@ class Reply:
             self._is_chunked = True
             framing = b"Transfer-Encoding: chunked\r\n"
         else:
-            self.is_closing = True  # HTTP/1.0 knows no chunks: the end of the connection is the end
+            # HTTP/1.0 knows no chunks: the end of the connection is the end
+            self.is_closing = self._is_until_close = True
             framing = b""
         if self.is_closing:
             framing += b"Connection: close\r\n"
-        return b"%b%b%b\r\n" % (line, headers, framing)
+        # RFC 9110, section 6.6.1: an answer that is passed on has a Date
+        date = b"" if b"date: " in headers else b"Date: %b\r\n" % self._connection.date()
+        return b"%b%b%b%b\r\n" % (line, date, headers, framing)
 
     def _refuses(self, data: bytes) -> bool:
         self.bytes_out += len(data)
@@ -190,3 +195,5 @@ class Reply:
         self.is_ended = self.is_closing = True
         if last and self._is_chunked:
             self._connection.write(b"%x\r\n%b\r\n" % (len(last), last))
+        elif self._is_until_close:
+            self._connection.abort()  # a reset: an orderly close would say that this was all

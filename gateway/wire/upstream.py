@@ -123,8 +123,7 @@ class Upstream(asyncio.Protocol):
         if answer is None:  # idle: nobody asked
             self.abort()
             return
-        if not self._is_headed:
-            self._head_bytes += len(data)
+        was_headed = self._is_headed
         try:
             self._parser.feed_data(data)
         except httptools.HttpParserUpgrade:

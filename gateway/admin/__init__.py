@@ -1,0 +1,132 @@
+"""The operators' listener: health, metrics, public keys, status. Never on the data listener.
+
+Decides nothing about requests to models and changes nothing: every path here is a GET that reads.
+Health and the public keys are open to whoever reaches the listener; the rest asks for the token, where
+one is configured, compared in constant time.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from dataclasses import dataclass
+from hashlib import sha256
+from hmac import compare_digest
+from typing import TYPE_CHECKING, Final, final
+
+import msgspec
+from aiohttp import hdrs, web
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Mapping
+
+    from aiohttp.typedefs import Handler, Middleware
+
+__all__ = ["AdminSources", "build_admin", "build_admin_runner"]
+
+OPEN_PATHS: Final = frozenset({"/livez", "/readyz", "/.well-known/jwks.json"})
+METRICS_TYPE: Final = "text/plain; version=0.0.4; charset=utf-8"
+KEY_SECONDS: Final = 300  # how long a backend may keep our public keys
+MAX_BODY: Final = 1024  # nothing here takes a body
+
+_encode: Final = msgspec.json.Encoder().encode
+
+
+@final
+@dataclass(frozen=True, slots=True, kw_only=True)
+class AdminSources:
+    """Where the answers come from. All but `metrics` run on the loop and must not block.
+
+    Args:
+        readiness: Name of each thing that serving needs, and whether it is well.
+        metrics: Prometheus text; takes milliseconds, so it runs in a thread.
+        keys: The JWK Set of the gateway's own assertions.
+        status: Version, uptime, configuration: what an operator asks first.
+    """
+
+    readiness: Callable[[], Mapping[str, bool]]
+    metrics: Callable[[], bytes]
+    keys: Callable[[], Mapping[str, object]]
+    status: Callable[[], Mapping[str, object]]
+
+
+def build_admin(sources: AdminSources, *, token: str | None = None) -> web.Application:
+    """Build the application of the admin listener.
+
+    Args:
+        sources: Where the answers come from.
+        token: Bearer token that metrics and status demand; None opens them, for a loopback listener.
+
+    Returns:
+        The application; run it with `build_admin_runner`.
+
+    Raises:
+        ValueError: The token is empty.
+    """
+    if token == "":
+        raise ValueError("the admin token is empty")
+    app = web.Application(middlewares=[_guard(token)], client_max_size=MAX_BODY)
+    app.on_response_prepare.append(_strip)
+
+    async def alive(_request: web.Request) -> web.Response:
+        return web.Response(text="ok\n")
+
+    async def ready(_request: web.Request) -> web.Response:
+        parts = sources.readiness()
+        is_ready = all(parts.values())
+        return _json({"ready": is_ready, "parts": dict(parts)}, status=200 if is_ready else 503)
+
+    async def metrics(_request: web.Request) -> web.Response:
+        text = await asyncio.to_thread(sources.metrics)
+        return web.Response(body=text, headers={hdrs.CONTENT_TYPE: METRICS_TYPE})
+
+    async def keys(_request: web.Request) -> web.Response:
+        answer = _json(sources.keys())
+        answer.headers[hdrs.CACHE_CONTROL] = f"public, max-age={KEY_SECONDS}"
+        return answer
+
+    async def status(_request: web.Request) -> web.Response:
+        return _json(sources.status())
+
+    app.router.add_get("/livez", alive)
+    app.router.add_get("/readyz", ready)
+    app.router.add_get("/metrics", metrics)
+    app.router.add_get("/.well-known/jwks.json", keys)
+    app.router.add_get("/v1/status", status)
+    return app
+
+
+def build_admin_runner(app: web.Application, *, shutdown_seconds: float = 5.0) -> web.AppRunner:
+    """Return the runner of the admin application: no access log, no signal handlers, bounded shutdown."""
+    return web.AppRunner(app, handle_signals=False, access_log=None, shutdown_timeout=shutdown_seconds)
+
+
+def _guard(token: str | None) -> Middleware:
+    # digests have equal lengths: the comparison tells nothing about the token's
+    expected = None if token is None else sha256(f"Bearer {token}".encode()).digest()
+
+    @web.middleware
+    async def guard(request: web.Request, handler: Handler) -> web.StreamResponse:
+        if expected is not None and request.path not in OPEN_PATHS:
+            given = request.headers.get(hdrs.AUTHORIZATION, "").encode("utf-8", "surrogateescape")
+            if not compare_digest(sha256(given).digest(), expected):
+                answer = _json({"title": "A credential is required", "status": 401}, status=401)
+                answer.headers[hdrs.WWW_AUTHENTICATE] = 'Bearer realm="admin"'
+                return answer
+        try:
+            return await handler(request)
+        except web.HTTPException as refusal:
+            return _json({"title": refusal.reason, "status": refusal.status}, status=refusal.status)
+
+    return guard
+
+
+def _json(value: object, *, status: int = 200) -> web.Response:
+    kind = "application/json" if status in {200, 503} else "application/problem+json"
+    return web.Response(body=_encode(value), status=status, content_type=kind)
+
+
+async def _strip(_request: web.Request, response: web.StreamResponse) -> None:
+    """Remove what tells about us, add what keeps answers out of caches and pages."""
+    response.headers.pop(hdrs.SERVER, None)
+    response.headers.setdefault(hdrs.CACHE_CONTROL, "no-store")
+    response.headers["X-Content-Type-Options"] = "nosniff"

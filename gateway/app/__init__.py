@@ -1,0 +1,5 @@
+"""The composition root: settings become a runtime, a runtime becomes a process. Only here is everything known.
+
+`compilation` turns settings into what the line needs and opens nothing; `gateway check` stops there.
+`process` opens sockets, files and connections, serves, drains and closes.
+"""

@@ -1,0 +1,93 @@
+"""Compiles backends: endpoints with their TLS, the networks they must lie in, their credentials."""
+
+from __future__ import annotations
+
+from functools import partial
+from typing import TYPE_CHECKING
+
+from gateway.credentials.secrets import resolve_secret
+from gateway.credentials.tls import check_server_identity, client_context
+from gateway.wire.pool import BackendSettings, EndpointSettings
+
+if TYPE_CHECKING:
+    import ssl
+    from pathlib import Path
+
+    from gateway.app.findings import Findings
+    from gateway.config.addresses import Url
+    from gateway.config.references import SecretReference
+    from gateway.config.schema import Settings
+    from gateway.config.upstream import Backend, BackendTls
+    from gateway.core.ports import Clock
+
+
+def reveal(reference: SecretReference, directory: Path) -> str:
+    """Return the secret that a reference of the configuration leads to.
+
+    Raises:
+        SecretError: It leads to none.
+    """
+    return resolve_secret(f"{reference.kind}:{reference.target}", directory)
+
+
+def compile_backends(
+    settings: Settings, directory: Path, clock: Clock, findings: Findings
+) -> tuple[BackendSettings, ...]:
+    """Compile all backends.
+
+    Args:
+        settings: The settings.
+        directory: Directory of the configuration.
+        clock: Time, for the dates of certificates.
+        findings: Takes what is wrong.
+    """
+    return tuple(
+        _backend(name, backend, directory, clock, findings) for name, backend in settings.backends.items()
+    )
+
+
+def _backend(
+    name: str, backend: Backend, directory: Path, clock: Clock, findings: Findings
+) -> BackendSettings:
+    context: ssl.SSLContext | None = None
+    tls = backend.tls
+    if any(endpoint.scheme == "https" for endpoint in backend.endpoints):
+        with findings.at(("backends", name, "tls"), "correct the files of this backend"):
+            context = client_context(
+                clock,
+                ca=None if tls is None else tls.ca,
+                certificate=None if tls is None else tls.certificate,
+                private_key=None if tls is None else tls.private_key,
+                is_identity_checked_later=tls is not None and tls.identity is not None,
+            )
+    credential: str | None = None
+    if backend.credential is not None:
+        with findings.at(("backends", name, "credential"), "make the secret readable"):
+            credential = f"Bearer {reveal(backend.credential, directory)}"
+    return BackendSettings(
+        name,
+        tuple(_endpoint(url, context, tls, credential) for url in backend.endpoints),
+        networks=backend.networks or (),
+        connections=backend.connections,
+        keep_alive=backend.keep_alive,
+    )
+
+
+def _endpoint(
+    url: Url, context: ssl.SSLContext | None, tls: BackendTls | None, credential: str | None
+) -> EndpointSettings:
+    if url.scheme == "unix":
+        return EndpointSettings(url.text, "", 0, "localhost", path=url.path, credential=credential)
+    host = f"[{url.host}]" if ":" in url.host else url.host
+    is_tls = url.scheme == "https"
+    identity = tls.identity if is_tls and tls is not None else None
+    return EndpointSettings(
+        url.text,
+        url.host,
+        url.port,
+        f"{host}:{url.port}",
+        tls=context if is_tls else None,
+        server_name=tls.server_name if is_tls and tls is not None else None,
+        verify=None if identity is None else partial(check_server_identity, expected=identity),
+        credential=credential,
+    )

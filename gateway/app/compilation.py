@@ -1,0 +1,171 @@
+"""Everything that can be made from settings without opening a socket: what `gateway check` checks."""
+
+from __future__ import annotations
+
+import hashlib
+import secrets
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, final
+
+import structlog
+from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
+from cryptography.hazmat.primitives.serialization import load_pem_private_key
+
+from gateway.app.backends import compile_backends, reveal
+from gateway.app.findings import Findings
+from gateway.app.identities import compile_identification
+from gateway.app.routes import compile_routes
+from gateway.credentials.assertions import SignedAssertions
+from gateway.credentials.files import read_bounded
+from gateway.credentials.tls import server_context
+
+if TYPE_CHECKING:
+    import ssl
+    from pathlib import Path
+
+    from gateway.app.identities import KeySets
+    from gateway.config.load import Loaded
+    from gateway.config.schema import Settings
+    from gateway.core.ports import Clock
+    from gateway.core.route import RouteTable
+    from gateway.stages.identify import Identification
+    from gateway.wire.pool import BackendSettings
+
+
+@final
+@dataclass(frozen=True, slots=True)
+class Compilation:
+    """A configuration, compiled and cross-checked.
+
+    Args:
+        settings: What it was made from.
+        version: First 16 hex digits of the configuration's SHA-256.
+        identification: How callers are identified.
+        key_sets: Keys of issuers, to be started.
+        routes: All routes.
+        backends: All backends.
+        assertions: Signs for backends.
+        server_tls: Context of the clients' listener, or None.
+        admin_tls: Context of the operators' listener, or None.
+        admin_token: What operators must show, or None.
+        state_password: Password of the store, or None.
+        checkpoint_key: Signs checkpoints of the audit log, or None.
+        blinding: Key of the digests that stand for identities and prompts in shared state.
+    """
+
+    settings: Settings
+    version: str
+    identification: Identification
+    key_sets: KeySets
+    routes: RouteTable
+    backends: tuple[BackendSettings, ...]
+    assertions: SignedAssertions
+    server_tls: ssl.SSLContext | None
+    admin_tls: ssl.SSLContext | None
+    admin_token: str | None
+    state_password: str | None
+    checkpoint_key: Ed25519PrivateKey | None
+    blinding: bytes
+
+
+def compile_settings(loaded: Loaded, directory: Path, clock: Clock) -> Compilation:
+    """Compile a configuration.
+
+    Args:
+        loaded: The configuration.
+        directory: Its directory.
+        clock: Time, for the dates of certificates.
+
+    Raises:
+        ConfigurationError: With everything that is wrong.
+    """
+    settings = loaded.settings
+    findings = Findings(loaded)
+    state_password: str | None = None
+    if settings.state.password is not None:
+        with findings.at(("state", "password"), "make the secret readable"):
+            state_password = reveal(settings.state.password, directory)
+    blinding = _blinding(settings, state_password)
+    identification, key_sets = compile_identification(settings, clock, findings, _report_keys)
+    routes = compile_routes(settings, blinding, findings)
+    backends = compile_backends(settings, directory, clock, findings)
+    assertions: SignedAssertions | None = None
+    with findings.at(("assertions", "private_key"), "give an Ed25519 or P-256 private key in PEM form"):
+        assertions = SignedAssertions.from_file(
+            settings.assertions.private_key,
+            settings.assertions.issuer,
+            lifetime=settings.assertions.lifetime,
+        )
+    server_tls, admin_tls = _listener_contexts(settings, clock, findings)
+    admin_token: str | None = None
+    if settings.admin is not None and settings.admin.token is not None:
+        with findings.at(("admin", "token"), "make the secret readable"):
+            admin_token = reveal(settings.admin.token, directory)
+    checkpoint_key: Ed25519PrivateKey | None = None
+    if settings.audit.checkpoint_key is not None:
+        with findings.at(("audit", "checkpoint_key"), "give an Ed25519 private key in PEM form"):
+            checkpoint_key = _checkpoint_key(settings.audit.checkpoint_key)
+    findings.conclude()
+    assert assertions is not None  # noqa: S101 - or `conclude` would have raised
+    return Compilation(
+        settings,
+        loaded.digest[:16],
+        identification,
+        key_sets,
+        routes,
+        backends,
+        assertions,
+        server_tls,
+        admin_tls,
+        admin_token,
+        state_password,
+        checkpoint_key,
+        blinding,
+    )
+
+
+def _report_keys(issuer: str, why: str) -> None:
+    structlog.get_logger().warning("keys-unavailable", issuer=issuer, why=why)
+
+
+def _listener_contexts(
+    settings: Settings, clock: Clock, findings: Findings
+) -> tuple[ssl.SSLContext | None, ssl.SSLContext | None]:
+    server: ssl.SSLContext | None = None
+    admin: ssl.SSLContext | None = None
+    tls = settings.server.tls
+    if tls is not None:
+        with findings.at(("server", "tls"), "correct the files of this listener"):
+            server = server_context(
+                tls.certificate,
+                tls.private_key,
+                clock,
+                client_certificate=tls.client_certificate,
+                client_ca=tls.client_ca,
+                revocation_list=tls.revocation_list,
+                minimum_version="1.3" if tls.minimum_version == "1.3" else "1.2",
+            )
+    if settings.admin is not None and settings.admin.tls is not None:
+        own = settings.admin.tls
+        with findings.at(("admin", "tls"), "correct the files of this listener"):
+            admin = server_context(own.certificate, own.private_key, clock, client_certificate="none")
+    return server, admin
+
+
+def _checkpoint_key(path: Path) -> Ed25519PrivateKey:
+    key = load_pem_private_key(read_bounded(path), password=None)
+    if not isinstance(key, Ed25519PrivateKey):
+        raise ValueError(f"{path} is no Ed25519 key")  # noqa: TRY004 - a wrong value in a file
+    return key
+
+
+def _blinding(settings: Settings, state_password: str | None) -> bytes:
+    """Make the key behind which identities and prompts stand in shared state.
+
+    In memory it is random. A fleet needs the same key everywhere: it is derived from the password of
+    the store, so that a copy of the data alone names nobody.
+    """
+    if settings.state.url.scheme == "memory":
+        return secrets.token_bytes(32)
+    seed = f"{settings.assertions.issuer}\0{state_password or ''}"
+    return hashlib.blake2b(seed.encode(), person=b"gateway-state", digest_size=32).digest()

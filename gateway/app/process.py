@@ -1,0 +1,302 @@
+"""One gateway process: opens what the compilation names, serves, drains, closes.
+
+Starts in the order in which things depend on each other and stops in the reverse; a step that fails
+undoes the ones before it. Everything that stands still is said in the log with what to do about it.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import signal
+from contextlib import AsyncExitStack
+from typing import TYPE_CHECKING, final
+
+import msgspec
+import structlog
+from aiohttp import web
+
+from gateway import __version__
+from gateway.admin import AdminSources, build_admin, build_admin_runner
+from gateway.app.peers import Peers
+from gateway.app.shared_state import make_state
+from gateway.core.refusal import Refusal
+from gateway.credentials.certificates import Certificates
+from gateway.observe.audit import AuditLog, Signer
+from gateway.observe.log import LogSink, fault_reporter
+from gateway.observe.metrics import Gauge, Metrics
+from gateway.observe.recorder import Observer
+from gateway.observe.traces import Tracer
+from gateway.pipeline import Gateway
+from gateway.runtime import Runtime
+from gateway.stages.refuse import Problems
+from gateway.state.redis import RedisStore
+from gateway.state.redis_counters import RedisCounters
+from gateway.wire.downstream import Downstream
+from gateway.wire.pool import Pool
+from gateway.wire.service import ConnectionBounds, Service, Timeouts
+
+if TYPE_CHECKING:
+    from gateway.app.compilation import Compilation
+    from gateway.app.shared_state import Counters, Store
+    from gateway.config.addresses import Listen
+    from gateway.core.ports import Clock
+
+BACKLOG = 2048  # connections that the kernel may hold for us
+DRAIN_STEP = 0.05  # seconds between two looks at whether everything is served
+PROBLEM_TYPES = "urn:gateway:problem:"
+
+
+@final
+class Process:
+    """Runs one compilation until it is told to stop.
+
+    Args:
+        compilation: What to run.
+        clock: Time.
+        sink: Where the log goes.
+    """
+
+    def __init__(self, compilation: Compilation, clock: Clock, sink: LogSink) -> None:
+        self._compilation = compilation
+        self._clock = clock
+        self._sink = sink
+        self._log = structlog.get_logger()
+        self._stop = asyncio.Event()
+        self._is_ready = False
+        self._began = clock.tick()
+
+    def stop(self) -> None:
+        """Ask it to drain and end."""
+        self._stop.set()
+
+    async def run(self) -> None:
+        """Serve until `stop`, SIGTERM or SIGINT.
+
+        Raises:
+            OSError: An address cannot be listened on.
+            AuditBroken: The audit log cannot be continued.
+        """
+        loop = asyncio.get_running_loop()
+        for number in (signal.SIGTERM, signal.SIGINT):
+            loop.add_signal_handler(number, self.stop)
+        async with AsyncExitStack() as stack:
+            service = await self._open(stack)
+            self._is_ready = True
+            listen = self._compilation.settings.server.listen
+            self._log.info(
+                "ready", listen=_name(listen), version=__version__, configuration=self._compilation.version
+            )
+            await self._stop.wait()
+            self._is_ready = False
+            await self._drain(service)
+
+    async def _open(self, stack: AsyncExitStack) -> Service:
+        compilation = self._compilation
+        settings = compilation.settings
+        audit = self._open_audit(stack)
+        store, counters = await self._open_state(stack)
+        for keys in compilation.key_sets:
+            stack.push_async_callback(keys.stop)
+            await keys.start()
+        pool = Pool(compilation.backends)
+        stack.callback(pool.close)
+        tracer = self._open_traces(stack)
+        gauges: list[Gauge] = []
+        metrics = Metrics(__version__, gauges)
+        observer = Observer(
+            audit=audit,
+            metrics=metrics,
+            log=self._sink if settings.log.exchanges else None,
+            traces=tracer,
+        )
+        gateway = Gateway(
+            Runtime(
+                version=compilation.version,
+                clock=self._clock,
+                identification=compilation.identification,
+                routes=compilation.routes,
+                store=store,
+                counters=counters,
+                assertions=compilation.assertions,
+                backends=pool,
+                record=observer,
+                problems=Problems(PROBLEM_TYPES, settings.assertions.issuer, fault_reporter(self._log)),
+            )
+        )
+        service = self._make_service(gateway)
+        stack.callback(service.close)
+        gauges += _gauges(service, pool, audit, self._sink, observer)
+        await self._open_admin(stack, metrics, store, observer)
+        await self._listen(stack, service)
+        return service
+
+    def _open_audit(self, stack: AsyncExitStack) -> AuditLog:
+        settings = self._compilation.settings.audit
+        key = self._compilation.checkpoint_key
+        settings.path.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
+
+        def health(is_healthy: bool) -> None:  # noqa: FBT001 - the audit log's signature
+            if is_healthy:
+                self._log.info("audit-back")
+            else:
+                self._log.error(
+                    "audit-lost", mend="make room on the disk of the audit log; requests are refused until then"
+                )
+
+        audit = AuditLog(
+            settings.path,
+            clock=self._clock,
+            signer=None if key is None else Signer(key, "checkpoint"),
+            sync_every=settings.sync_every,
+            max_bytes=settings.rotate_at,
+            on_health=health,
+        )
+        stack.callback(audit.close)
+        audit.start()
+        return audit
+
+    async def _open_state(self, stack: AsyncExitStack) -> tuple[Store, Counters]:
+        store, counters = make_state(self._compilation, self._clock)
+        if isinstance(store, RedisStore):
+            stack.push_async_callback(store.stop)
+            await store.start()
+        if isinstance(counters, RedisCounters):
+            stack.push_async_callback(counters.stop)
+            await counters.start()
+        return store, counters
+
+    def _open_traces(self, stack: AsyncExitStack) -> Tracer | None:
+        traces = self._compilation.settings.traces
+        if traces is None:
+            return None
+        tracer = Tracer(traces.endpoint.text, clock=self._clock, version=__version__, sample=traces.sample)
+        stack.callback(tracer.close)
+        return tracer
+
+    def _make_service(self, gateway: Gateway) -> Service:
+        server = self._compilation.settings.server
+        timeouts, bounds = server.timeouts, server.bounds
+        return Service(
+            gateway,
+            Peers(Certificates(), self._refused_certificate),
+            hosts=server.hosts,
+            timeouts=Timeouts(timeouts.handshake, timeouts.head, timeouts.keep_alive, timeouts.write),
+            bounds=ConnectionBounds(
+                bounds.head,
+                bounds.headers,
+                bounds.connections,
+                bounds.connections_per_address,
+                bounds.body_memory,
+            ),
+        )
+
+    def _refused_certificate(self, address: str, refusal: Refusal) -> None:
+        self._log.warning("certificate-refused", address=address, reason=refusal.reason.value, why=refusal.note)
+
+    async def _open_admin(
+        self, stack: AsyncExitStack, metrics: Metrics, store: Store, observer: Observer
+    ) -> None:
+        compilation = self._compilation
+        admin = compilation.settings.admin
+        if admin is None:
+            return
+        runner = build_admin_runner(
+            build_admin(
+                AdminSources(
+                    readiness=lambda: {
+                        "serving": self._is_ready,
+                        "audit": observer.is_healthy,
+                        "state": not isinstance(store, RedisStore) or store.is_ready,
+                    },
+                    metrics=metrics.render,
+                    keys=lambda: msgspec.json.decode(compilation.assertions.jwks),
+                    status=self._status,
+                ),
+                token=compilation.admin_token,
+            )
+        )
+        await runner.setup()
+        stack.push_async_callback(runner.cleanup)
+        listen = admin.listen
+        site: web.BaseSite
+        if listen.path is not None:
+            site = web.UnixSite(runner, str(listen.path), ssl_context=compilation.admin_tls)
+        else:
+            site = web.TCPSite(runner, listen.host, listen.port, ssl_context=compilation.admin_tls)
+        await site.start()
+
+    def _status(self) -> dict[str, object]:
+        return {
+            "version": __version__,
+            "configuration": self._compilation.version,
+            "ready": self._is_ready,
+            "uptime_seconds": round(self._clock.tick() - self._began, 3),
+            "routes": [route.name for route in self._compilation.routes.routes],
+        }
+
+    async def _listen(self, stack: AsyncExitStack, service: Service) -> None:
+        loop = asyncio.get_running_loop()
+        listen = self._compilation.settings.server.listen
+        tls = self._compilation.server_tls
+        timeout = None if tls is None else service.timeouts.handshake
+        if listen.path is not None:
+            server: asyncio.Server = await loop.create_unix_server(
+                lambda: Downstream(service),
+                listen.path,
+                backlog=BACKLOG,
+                ssl=tls,
+                ssl_handshake_timeout=timeout,
+            )
+        else:
+            server = await loop.create_server(
+                lambda: Downstream(service),
+                listen.host,
+                listen.port,
+                backlog=BACKLOG,
+                ssl=tls,
+                ssl_handshake_timeout=timeout,
+            )
+        stack.callback(service.abort)
+        stack.callback(server.close)
+
+    async def _drain(self, service: Service) -> None:
+        """Let running requests end, for as long as the settings say."""
+        seconds = self._compilation.settings.server.drain
+        self._log.info("draining", active=service.active, seconds=seconds)
+        service.drain()
+        until = self._clock.tick() + seconds
+        while service.active and self._clock.tick() < until:
+            await asyncio.sleep(DRAIN_STEP)
+        if service.active:
+            self._log.warning("drain-ended", cut_off=service.active)
+        service.abort()
+
+
+def _name(listen: Listen) -> str:
+    if listen.path is not None:
+        return f"unix:{listen.path}"
+    return f"[{listen.host}]:{listen.port}" if ":" in listen.host else f"{listen.host}:{listen.port}"
+
+
+def _gauges(
+    service: Service, pool: Pool, audit: AuditLog, sink: LogSink, observer: Observer
+) -> list[Gauge]:
+    return [
+        Gauge("connections", "Client connections open.", lambda: len(service.connections)),
+        Gauge("requests_active", "Requests being served.", lambda: service.active),
+        Gauge("body_bytes", "Bytes of request bodies held.", lambda: service.body_memory),
+        Gauge(
+            "connections_refused_total",
+            "Client connections refused before a request.",
+            lambda: service.refused_connections,
+            is_counter=True,
+        ),
+        Gauge("upstream_connections", "Connections to backends.", lambda: sum(pool.connections().values())),
+        Gauge("audit_backlog", "Records that wait to be written.", lambda: audit.backlog),
+        Gauge("audit_healthy", "1 while records can be written.", lambda: float(audit.is_healthy)),
+        Gauge("audit_lost_total", "Records lost.", lambda: audit.lost, is_counter=True),
+        Gauge("log_lost_total", "Log lines lost.", lambda: sink.lost, is_counter=True),
+        Gauge(
+            "recorder_failures_total", "Faults while recording.", lambda: observer.failures, is_counter=True
+        ),
+    ]

@@ -1,0 +1,84 @@
+"""Opens the shared state that the settings name: limits and counters, in memory or in Redis."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+import structlog
+
+from gateway.state import address
+from gateway.state.counters import MemoryCounters
+from gateway.state.link import Server, tls_context
+from gateway.state.memory import MemoryStore
+from gateway.state.redis import RedisStore
+from gateway.state.redis_counters import RedisCounters
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+    from gateway.app.compilation import Compilation
+    from gateway.core.ports import Clock
+
+Store = MemoryStore | RedisStore
+Counters = MemoryCounters | RedisCounters
+
+
+def make_state(compilation: Compilation, clock: Clock) -> tuple[Store, Counters]:
+    """Make store and counters; those in Redis still have to be started.
+
+    Args:
+        compilation: Where they live, and what they keep.
+        clock: Time.
+    """
+    settings = compilation.settings
+    behaviour = settings.behaviour
+    local = MemoryStore(clock)
+    if settings.state.url.scheme == "memory":
+        counters = MemoryCounters(
+            clock,
+            half_life=behaviour.half_life,
+            identities=behaviour.identities,
+            seed=compilation.blinding,
+        )
+        return local, counters
+    server = _server(compilation)
+    store = RedisStore(server, local, blinding=compilation.blinding, report=_reporter("limits"))
+    return store, RedisCounters(
+        server,
+        clock,
+        half_life=behaviour.half_life,
+        identities=behaviour.identities,
+        blinding=compilation.blinding,
+        report=_reporter("counters"),
+    )
+
+
+def _server(compilation: Compilation) -> Server:
+    state = compilation.settings.state
+    place = address.parse(state.url.text)
+    tls = state.tls
+    context = None
+    if place.is_tls:
+        context = tls_context(
+            None if tls is None else str(tls.ca),
+            None if tls is None or tls.certificate is None else str(tls.certificate),
+            None if tls is None or tls.private_key is None else str(tls.private_key),
+        )
+    password = compilation.state_password
+    return Server(
+        place,
+        password=None if password is None else password.encode(),
+        tls=context,
+        timeout=state.timeout,
+    )
+
+
+def _reporter(what: str) -> Callable[[str, str], None]:
+    def report(event: str, why: str) -> None:
+        log = structlog.get_logger()
+        if event == "lost":
+            log.error("state-lost", what=what, why=why)
+        else:
+            log.info("state-back", what=what)
+
+    return report

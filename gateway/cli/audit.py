@@ -1,0 +1,182 @@
+"""`gateway audit`: prove that an audit log is what was written, and read it.
+
+Shows what the log says, escaped: text in a record may come from an attacker, and a terminal obeys
+control characters. Exit codes: 0 intact, 1 not intact, 2 cannot be read.
+"""
+
+from __future__ import annotations
+
+import sys
+from collections import deque
+from pathlib import Path
+from typing import TYPE_CHECKING, Final
+
+import msgspec
+from cryptography.exceptions import UnsupportedAlgorithm
+from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PublicKey
+from cryptography.hazmat.primitives.serialization import load_pem_public_key
+
+from gateway.observe.chain import MAX_LINE, ChainBroken, Kind, parse
+from gateway.observe.record import Record, Who
+from gateway.observe.redact import printable
+from gateway.observe.verify import verify
+
+if TYPE_CHECKING:
+    import argparse
+    from collections.abc import Iterator
+
+    from gateway.observe.verify import Report
+
+COLOURS: Final = {"served": "32", "refused": "33", "failed": "31", "client-gone": "36"}
+
+
+class _Unreadable(Exception):  # noqa: N818 - never leaves this file
+    """A file cannot be used; the message is for the person at the terminal."""
+
+
+def add(subparsers: argparse._SubParsersAction[argparse.ArgumentParser]) -> None:
+    """Add `audit verify` and `audit show` to the command line."""
+    audit = subparsers.add_parser(
+        "audit",
+        help="verify and read the audit log",
+        description="Verify and read the audit log.",
+    )
+    commands = audit.add_subparsers(required=True, metavar="COMMAND")
+
+    check = commands.add_parser(
+        "verify",
+        help="prove that no line was changed, removed, added or moved",
+        description="Recompute the hash chain over FILE and the full files beside it, and with --key the "
+        "signatures of the checkpoints. Exit code 0 if everything fits, 1 if not, 2 if FILE cannot be read.",
+    )
+    check.add_argument("file", metavar="FILE", type=Path, help="the log, for example audit/gateway.jsonl")
+    check.add_argument("--key", metavar="PUB", type=Path, help="public key of the checkpoints (PEM, Ed25519)")
+    check.add_argument("--pruned", action="store_true", help="the oldest files were deleted on purpose")
+    check.set_defaults(run=_verify)
+
+    show = commands.add_parser(
+        "show",
+        help="read records in a form for people",
+        description="Print one line per exchange, and for a refusal a second one that says why.",
+    )
+    show.add_argument("file", metavar="FILE", type=Path, help="the log, for example audit/gateway.jsonl")
+    show.add_argument(
+        "--last", metavar="N", type=int, default=20, help="how many records (default 20, 0 for all)"
+    )
+    show.add_argument("--refused", action="store_true", help="only what was not served")
+    show.set_defaults(run=_show)
+
+
+def _verify(args: argparse.Namespace) -> int:
+    file: Path = args.file
+    try:
+        key = None if args.key is None else _public_key(args.key)
+        report = verify(file, key, is_pruned=args.pruned)
+    except OSError as error:
+        return _fail(f"{error.filename or file}: {error.strerror}")
+    except _Unreadable as error:
+        return _fail(str(error))
+    for problem in report.problems or ():
+        print(f"{problem.file}:{problem.line}: {problem.what}")
+    print(_summary(report, is_signed=key is not None))
+    return 0 if report.is_intact else 1
+
+
+def _summary(report: Report, *, is_signed: bool) -> str:
+    verdict = "INTACT" if report.is_intact else f"NOT INTACT: {len(report.problems or ())} problem(s)"
+    checked = "verified" if is_signed else "seen, not verified (no --key)"
+    return (
+        f"{verdict}\n"
+        f"  {report.lines} lines in {report.files} file(s), numbers {report.first} to {report.last}: "
+        f"{report.records} records, {report.events} events of the log itself\n"
+        f"  {report.checkpoints} checkpoint(s) {checked}; {report.unsigned} line(s) after the last one"
+    )
+
+
+def _show(args: argparse.Namespace) -> int:
+    file: Path = args.file
+    records: deque[Record] = deque(maxlen=args.last if args.last > 0 else None)
+    try:
+        records.extend(record for record in _records(file) if not args.refused or record.outcome != "served")
+    except OSError as error:
+        return _fail(f"{error.filename or file}: {error.strerror}")
+    is_coloured = sys.stdout.isatty()
+    for record in records:
+        print(describe(record, is_coloured=is_coloured))
+    return 0
+
+
+def describe(record: Record, *, is_coloured: bool = False) -> str:
+    """Put a record into words: one line, and a second one if it was not served.
+
+    Args:
+        record: As it stands in the log; attacker-controlled in parts.
+        is_coloured: Use ANSI colours.
+    """
+    # the time without its date's T and Z reads better, and the day stays visible
+    moment = record.time[:19].replace("T", " ")
+    outcome = f"{printable(record.outcome):<11}"
+    if is_coloured:
+        outcome = f"\x1b[{COLOURS.get(record.outcome, '0')}m{outcome}\x1b[0m"
+    target = f"{record.method or '-'} {record.path or '(no request)'}"
+    model = f" [{record.model}]" if record.model is not None else ""
+    took = "" if record.us is None else _duration(record.us.total)
+    tokens = "" if record.output_tokens is None else f"  {record.output_tokens} tokens"
+    line = f"{printable(moment)}  {record.status or '---'}  {outcome}"
+    line += printable(f"  {_name(record):<28}  {target}{model}  {took}{tokens}")
+    why = _why(record)
+    return f"{line}\n{' ' * 26}{printable(why)}" if why else line
+
+
+def _why(record: Record) -> str:
+    if record.reason is None:
+        return ""
+    rule = f" by {record.rule}" if record.rule is not None else ""
+    note = f": {record.note}" if record.note else ""
+    fault = f" ({record.fault})" if record.fault is not None else ""
+    return f"{record.reason}{rule}{note}{fault}  id {record.id}"
+
+
+def _name(record: Record) -> str:
+    if not bytes(record.who):
+        return f"({record.peer})" if record.peer else "(nobody)"
+    try:
+        who = msgspec.json.decode(record.who, type=Who)
+    except msgspec.DecodeError:
+        return "(unreadable)"
+    return who.subject or who.key
+
+
+def _duration(micros: int) -> str:
+    if micros < 1000:  # noqa: PLR2004 - one millisecond
+        return f"{micros} us"
+    return f"{micros / 1000:.1f} ms" if micros < 1_000_000 else f"{micros / 1_000_000:.1f} s"  # noqa: PLR2004
+
+
+def _records(path: Path) -> Iterator[Record]:
+    decode = msgspec.json.Decoder(Record).decode
+    with path.open("rb") as file:
+        number = 0
+        while raw := file.readline(MAX_LINE + 1):
+            number += 1
+            try:
+                line = parse(raw)
+                if line.kind is Kind.RECORD:
+                    yield decode(line.payload)
+            except (ChainBroken, msgspec.DecodeError):
+                print(f"{path}:{number}: not a record; run `gateway audit verify`", file=sys.stderr)
+
+
+def _public_key(path: Path) -> Ed25519PublicKey:
+    try:
+        key = load_pem_public_key(path.read_bytes())
+    except (ValueError, UnsupportedAlgorithm):
+        raise _Unreadable(f"{path}: this is not a public key in PEM") from None
+    if not isinstance(key, Ed25519PublicKey):
+        raise _Unreadable(f"{path}: checkpoints are signed with Ed25519; this is another kind of key")
+    return key
+
+
+def _fail(message: str) -> int:
+    print(f"gateway audit: {message}", file=sys.stderr)
+    return 2

@@ -1,0 +1,83 @@
+"""The sections `server` and `admin`: who may connect, under which bounds."""
+
+from typing import Annotated, Literal
+
+from pydantic import Field
+
+from gateway.config.addresses import HostName, ListenAddress
+from gateway.config.patterns import TlsVersion
+from gateway.config.quantities import Duration, DurationOrZero, Size
+from gateway.config.references import FilePath, Secret
+from gateway.config.section import Section, required, setting
+
+
+class ServerTls(Section):
+    """How clients are met: the gateway's certificate, and what is asked of theirs."""
+
+    certificate: FilePath = required("PEM file: the gateway's certificate, then its intermediates.")
+    private_key: FilePath = required("PEM file: the unencrypted private key of the certificate.")
+    client_ca: FilePath | None = setting(
+        None,
+        "PEM file: authorities whose client certificates are accepted. Needed unless none are asked for.",
+    )
+    client_certificate: Literal["required", "optional", "none"] = setting(
+        "required", "Whether the handshake demands a client certificate, asks for one, or does not ask."
+    )
+    revocation_list: FilePath | None = setting(
+        None,
+        "PEM file: revocation lists of the client authorities. An expired list refuses everybody.",
+    )
+    minimum_version: TlsVersion = setting("1.2", "Oldest TLS version that is spoken.")
+
+
+class Timeouts(Section):
+    """Deadlines of client connections."""
+
+    handshake: Duration = setting("5s", "From the accepted connection to the end of the TLS handshake.")
+    head: Duration = setting("10s", "From the first byte of a request to the end of its head.")
+    keep_alive: Duration = setting(
+        "75s", "Silence between two requests after which the connection is closed."
+    )
+    write: Duration = setting("30s", "Time in which a client must take what is waiting for it.")
+
+
+class ServerBounds(Section):
+    """Bounds over all routes."""
+
+    head: Size = setting("16KiB", "Largest head of a request: request line and headers together.")
+    headers: Annotated[int, Field(ge=8, le=1000)] = setting(64, "Most header fields of a request.")
+    connections: Annotated[int, Field(ge=1, le=1_000_000)] = setting(10_000, "Most client connections.")
+    connections_per_address: Annotated[int, Field(ge=1, le=1_000_000)] = setting(
+        1000, "Most client connections of one address."
+    )
+    body_memory: Size = setting("256MiB", "Most memory for request bodies, over all connections.")
+
+
+class Server(Section):
+    """The listener for clients."""
+
+    listen: ListenAddress = required("Address and port, or `unix:/path`.")
+    tls: ServerTls | None = setting(
+        None, "TLS towards clients. May be left out on a loopback or unix address only."
+    )
+    hosts: tuple[HostName, ...] = setting((), "Host names that requests may be for; none: any.")
+    timeouts: Timeouts = setting({}, "Deadlines of client connections.")
+    bounds: ServerBounds = setting({}, "Bounds over all routes.")
+    drain: DurationOrZero = setting("30s", "How long running requests may go on after a stop was asked for.")
+
+
+class AdminTls(Section):
+    """TLS of the operators' listener."""
+
+    certificate: FilePath = required("PEM file: certificate, then its intermediates.")
+    private_key: FilePath = required("PEM file: the unencrypted private key of the certificate.")
+
+
+class Admin(Section):
+    """The listener for operators: health, metrics, status, public keys."""
+
+    listen: ListenAddress = required("Address and port, or `unix:/path`.")
+    token: Secret | None = setting(
+        None, "Bearer token that operators must show. May be left out on a loopback or unix address only."
+    )
+    tls: AdminTls | None = setting(None, "TLS towards operators.")

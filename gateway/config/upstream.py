@@ -1,0 +1,64 @@
+"""The sections `backends` and `state`: what the gateway itself connects to."""
+
+from typing import Annotated, Literal
+
+from pydantic import Field
+
+from gateway.config.addresses import Endpoint, HostName, Network, StateUrl
+from gateway.config.patterns import SpiffeId
+from gateway.config.quantities import Duration
+from gateway.config.references import FilePath, Secret
+from gateway.config.section import Section, required, setting
+
+
+class BackendTls(Section):
+    """How the gateway and a backend prove themselves to each other."""
+
+    ca: FilePath = required("PEM file: authorities that may have issued the backend's certificate.")
+    certificate: FilePath | None = setting(
+        None, "PEM file: the gateway's client certificate for this backend."
+    )
+    private_key: FilePath | None = setting(None, "PEM file: the private key of that certificate.")
+    identity: SpiffeId | None = setting(None, "SPIFFE ID that the backend's certificate must have.")
+    server_name: HostName | None = setting(
+        None, "DNS name that the backend's certificate must have; none: the endpoint's host."
+    )
+
+
+class Backend(Section):
+    """A named group of equal endpoints."""
+
+    endpoints: Annotated[tuple[Endpoint, ...], Field(min_length=1)] = required(
+        "`https://host:port`, `unix:/path.sock`, or on this machine alone `http://host:port`."
+    )
+    tls: BackendTls | None = setting(None, "How `https://` endpoints are verified.")
+    networks: tuple[Network, ...] | None = setting(
+        None,
+        "Networks that endpoints must lie in, checked at each connect; none: wherever their names lead.",
+    )
+    connections: Annotated[int, Field(ge=1, le=100_000)] = setting(256, "Most connections to one endpoint.")
+    keep_alive: Duration = setting(
+        "4s", "How long an idle connection is kept; shorter than the backend keeps it."
+    )
+    credential: Secret | None = setting(None, "Key that the backend asks for, sent as a bearer token.")
+
+
+class StateTls(Section):
+    """TLS towards Redis, for `rediss://`."""
+
+    ca: FilePath = required("PEM file: authorities that may have issued the server's certificate.")
+    certificate: FilePath | None = setting(None, "PEM file: the gateway's client certificate.")
+    private_key: FilePath | None = setting(None, "PEM file: the private key of that certificate.")
+
+
+class State(Section):
+    """Where limits and counters live."""
+
+    url: StateUrl = setting("memory://", "`memory://` for one process; Redis for a fleet.")
+    on_failure: Literal["refuse", "local"] = setting(
+        "refuse",
+        "What happens when it does not answer: refuse requests, or go on with a local share of the limits.",
+    )
+    timeout: Duration = setting("200ms", "How long a request waits for it.")
+    password: Secret | None = setting(None, "Password of the user in the URL.")
+    tls: StateTls | None = setting(None, "How a `rediss://` server is verified.")

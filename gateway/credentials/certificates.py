@@ -1,0 +1,153 @@
+"""Reads the peer's certificate into a `PeerCertificate`, or says why it proves nothing.
+
+The TLS handshake has verified the chain and that the peer holds the key; what TLS libraries let pass
+is refused here: weak keys, certificates for other purposes, and workload certificates that are no
+X.509-SVID. Runs once per certificate: results are kept by digest.
+"""
+
+from __future__ import annotations
+
+import hashlib
+from typing import Final, NamedTuple, final
+
+from cryptography import x509
+from cryptography.exceptions import UnsupportedAlgorithm
+from cryptography.hazmat.primitives.asymmetric import ec, ed25519, rsa
+from cryptography.x509.oid import ExtendedKeyUsageOID
+
+from gateway.core.identity import PeerCertificate
+from gateway.core.refusal import Reason, Refusal
+from gateway.credentials.signing import base64url
+from gateway.credentials.spiffe import is_workload_id
+
+MIN_RSA_BITS: Final = 2048
+CURVES: Final = frozenset({"secp256r1", "secp384r1", "secp521r1"})
+MAX_CERTIFICATE_BYTES: Final = 64 * 1024
+MAX_REMEMBERED: Final = 10_000
+
+
+def _refused(detail: str) -> Refusal:
+    return Refusal(Reason.CERTIFICATE_REFUSED, detail)
+
+
+UNREADABLE: Final = _refused("The client certificate cannot be read.")
+WEAK: Final = _refused("The client certificate's key is too weak, or of a kind that is not accepted.")
+PURPOSE: Final = _refused("The certificate is not meant for clients.")
+AUTHORITY: Final = _refused("The client certificate is an authority's own.")
+URIS: Final = _refused("A certificate with a SPIFFE ID must have exactly that one URI name, well formed.")
+USAGE: Final = _refused("The certificate's key usage is not that of a workload.")
+
+
+class _Names(NamedTuple):
+    uris: tuple[str, ...] = ()
+    dns: tuple[str, ...] = ()
+
+
+def _is_strong(certificate: x509.Certificate) -> bool:
+    key = certificate.public_key()
+    if isinstance(key, rsa.RSAPublicKey):
+        return key.key_size >= MIN_RSA_BITS
+    if isinstance(key, ec.EllipticCurvePublicKey):
+        return key.curve.name in CURVES
+    return isinstance(key, ed25519.Ed25519PublicKey)
+
+
+def _names(extensions: x509.Extensions) -> _Names:
+    try:
+        names = extensions.get_extension_for_class(x509.SubjectAlternativeName).value
+    except x509.ExtensionNotFound:
+        return _Names()
+    return _Names(
+        tuple(names.get_values_for_type(x509.UniformResourceIdentifier)),
+        tuple(names.get_values_for_type(x509.DNSName)),
+    )
+
+
+def _check_purpose(extensions: x509.Extensions) -> Refusal | None:
+    try:
+        if extensions.get_extension_for_class(x509.BasicConstraints).value.ca:
+            return AUTHORITY
+    except x509.ExtensionNotFound:
+        pass
+    try:
+        purposes = extensions.get_extension_for_class(x509.ExtendedKeyUsage).value
+    except x509.ExtensionNotFound:
+        return None
+    return None if ExtendedKeyUsageOID.CLIENT_AUTH in purposes else PURPOSE
+
+
+def _check_workload(uris: tuple[str, ...], extensions: x509.Extensions) -> Refusal | None:
+    """Check what X.509-SVID, sections 2 and 4, demands of a leaf."""
+    if len(uris) != 1 or not is_workload_id(uris[0]):
+        return URIS
+    try:
+        usage = extensions.get_extension_for_class(x509.KeyUsage)
+    except x509.ExtensionNotFound:
+        return USAGE
+    if not usage.critical or not usage.value.digital_signature:
+        return USAGE
+    return USAGE if usage.value.key_cert_sign or usage.value.crl_sign else None
+
+
+def read_certificate(der: bytes) -> PeerCertificate | Refusal:
+    """Read a client certificate whose chain the handshake has verified.
+
+    Args:
+        der: The leaf.
+
+    Returns:
+        What it proves, or why it proves nothing.
+    """
+    if len(der) > MAX_CERTIFICATE_BYTES:
+        return UNREADABLE
+    try:
+        certificate = x509.load_der_x509_certificate(der)
+        extensions = certificate.extensions
+        names = _names(extensions)
+        refusal = None if _is_strong(certificate) else WEAK
+        refusal = refusal or _check_purpose(extensions)
+        is_workload = any(uri[:7].lower() == "spiffe:" for uri in names.uris)
+        if refusal is None and is_workload:
+            refusal = _check_workload(names.uris, extensions)
+        if refusal is not None:
+            return refusal
+        return PeerCertificate(
+            fingerprint=base64url(hashlib.sha256(der).digest()).decode(),
+            subject=certificate.subject.rfc4514_string(),
+            issuer=certificate.issuer.rfc4514_string(),
+            serial=f"{certificate.serial_number:x}",
+            uris=names.uris,
+            dns=names.dns,
+            spiffe_id=names.uris[0] if is_workload else None,
+            not_before=certificate.not_valid_before_utc.timestamp(),
+            not_after=certificate.not_valid_after_utc.timestamp(),
+        )
+    except (ValueError, x509.DuplicateExtension, x509.UnsupportedGeneralNameType, x509.InvalidVersion):
+        return UNREADABLE
+    except UnsupportedAlgorithm:
+        return WEAK
+
+
+@final
+class Certificates:
+    """Reads certificates, and remembers what it read.
+
+    Args:
+        capacity: How many results are kept; beyond, all are forgotten and read again.
+    """
+
+    __slots__ = ("_capacity", "_read")
+
+    def __init__(self, capacity: int = MAX_REMEMBERED) -> None:
+        self._capacity = capacity
+        self._read: dict[bytes, PeerCertificate | Refusal] = {}
+
+    def read(self, der: bytes) -> PeerCertificate | Refusal:
+        """As `read_certificate`, once per certificate."""
+        digest = hashlib.sha256(der).digest()
+        known = self._read.get(digest)
+        if known is None:
+            if len(self._read) >= self._capacity:
+                self._read.clear()
+            known = self._read[digest] = read_certificate(der)
+        return known

@@ -1,0 +1,52 @@
+"""Runs one action again and again in the background, at times that fleets do not share."""
+
+from __future__ import annotations
+
+import asyncio
+import secrets
+from typing import TYPE_CHECKING, Final, final
+
+if TYPE_CHECKING:
+    from collections.abc import Awaitable, Callable
+
+JITTER: Final = 0.1  # share of the interval: replicas started together drift apart
+
+
+@final
+class Periodic:
+    """One background task, owned: whoever starts it stops it.
+
+    Args:
+        name: Shown in debuggers.
+        interval: Seconds between the end of one run and the begin of the next, give or take 10 %.
+        action: What to run; it handles its own failures.
+    """
+
+    __slots__ = ("_action", "_interval", "_name", "_task")
+
+    def __init__(self, name: str, interval: float, action: Callable[[], Awaitable[None]]) -> None:
+        self._name = name
+        self._interval = interval
+        self._action = action
+        self._task: asyncio.Task[None] | None = None
+
+    def start(self) -> None:
+        """Start, unless it runs already."""
+        if self._task is None:
+            self._task = asyncio.get_running_loop().create_task(self._run(), name=self._name)
+
+    async def stop(self) -> None:
+        """Stop, and wait until it has stopped. An action that failed raises here. Idempotent."""
+        task, self._task = self._task, None
+        if task is None:
+            return
+        task.cancel()
+        await asyncio.wait({task})
+        if not task.cancelled() and (failure := task.exception()) is not None:
+            raise failure
+
+    async def _run(self) -> None:
+        while True:
+            spread = 1 + JITTER * (secrets.randbelow(2001) / 1000 - 1)
+            await asyncio.sleep(self._interval * spread)
+            await self._action()

@@ -1,0 +1,211 @@
+"""Metrics: plain integers on the hot path, Prometheus text (format 0.0.4) when somebody asks.
+
+Labels come from the configuration and from closed vocabularies alone, never from a request, so that
+no client can grow them. Not exact across threads: a scrape may see an exchange half counted.
+"""
+
+from __future__ import annotations
+
+from bisect import bisect_left
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Final, final
+
+from gateway.core.exchange import Outcome
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterable, Sequence
+
+    from gateway.core.exchange import Exchange
+
+# Upper bounds in seconds: decisions are microseconds, answers of models minutes.
+DECISION_BOUNDS: Final = (25e-6, 50e-6, 1e-4, 2.5e-4, 5e-4, 1e-3, 5e-3, 0.025, 0.1, 1.0)
+ANSWER_BOUNDS: Final = (
+    0.001,
+    0.005,
+    0.01,
+    0.025,
+    0.05,
+    0.1,
+    0.25,
+    0.5,
+    1.0,
+    2.5,
+    5.0,
+    10.0,
+    30.0,
+    60.0,
+    300.0,
+)
+MAX_ROUTES: Final = 1000  # more than that, over all reloads, share one series
+CONTENT_TYPE: Final = "text/plain; version=0.0.4; charset=utf-8"
+
+
+@final
+@dataclass(frozen=True, slots=True)
+class Gauge:
+    """One number that somebody else keeps.
+
+    Args:
+        name: Metric name, without the prefix `gateway_`.
+        help: One line.
+        read: Returns the value; called in another thread, must not block.
+        is_counter: True if it only grows.
+    """
+
+    name: str
+    help: str
+    read: Callable[[], float]
+    is_counter: bool = False
+
+
+@final
+class Histogram:
+    """Fixed buckets. `add` is the hot path's inline code, written out in `RouteSeries`."""
+
+    __slots__ = ("bounds", "counts", "sum")
+
+    def __init__(self, bounds: Sequence[float]) -> None:
+        self.bounds = tuple(bounds)
+        self.counts = [0] * (len(bounds) + 1)
+        self.sum = 0.0
+
+    def add(self, seconds: float) -> None:
+        """Count one duration."""
+        self.counts[bisect_left(self.bounds, seconds)] += 1
+        self.sum += seconds
+
+
+@final
+class RouteSeries:
+    """Everything counted for one route."""
+
+    __slots__ = (
+        "bytes_in",
+        "bytes_out",
+        "decision",
+        "duration",
+        "ended",
+        "first_byte",
+        "input_tokens",
+        "output_tokens",
+        "served",
+    )
+
+    def __init__(self) -> None:
+        self.served = 0
+        self.ended: dict[tuple[str, str], int] = {}  # outcome and reason, other than served
+        self.decision = Histogram(DECISION_BOUNDS)
+        self.first_byte = Histogram(ANSWER_BOUNDS)
+        self.duration = Histogram(ANSWER_BOUNDS)
+        self.bytes_in = 0
+        self.bytes_out = 0
+        self.input_tokens = 0
+        self.output_tokens = 0
+
+
+@final
+class Metrics:
+    """The numbers of one process.
+
+    Args:
+        version: Version of the gateway, for `gateway_build_info`.
+        gauges: Numbers that others keep: connections, backlog, ages.
+    """
+
+    def __init__(self, version: str, gauges: Iterable[Gauge] = ()) -> None:
+        self._version = version
+        self._gauges = tuple(gauges)
+        self._routes: dict[str, RouteSeries] = {"": RouteSeries()}
+
+    def observe(self, ex: Exchange) -> None:
+        """Count a finished exchange."""
+        series = self._routes.get("" if ex.route is None else ex.route.name)
+        if series is None:
+            series = self._series("" if ex.route is None else ex.route.name)
+        ended = ex.ended_at
+        series.duration.add(ended - ex.began_at)
+        if ex.answered_at:
+            series.decision.add(ex.forwarded_at - ex.began_at)
+            series.first_byte.add(ex.answered_at - ex.forwarded_at)
+        series.bytes_in += ex.bytes_in
+        series.bytes_out += ex.bytes_out
+        usage = ex.usage
+        if usage.output_tokens is not None:
+            series.output_tokens += usage.output_tokens
+        if usage.input_tokens is not None:
+            series.input_tokens += usage.input_tokens
+        if ex.outcome is Outcome.SERVED:
+            series.served += 1
+            return
+        key = (ex.outcome.value, "" if ex.refusal is None else ex.refusal.reason.value)
+        series.ended[key] = series.ended.get(key, 0) + 1
+
+    def render(self) -> bytes:
+        """Return everything as Prometheus text. Takes milliseconds: call it off the loop."""
+        routes = [(_label(name), series) for name, series in self._routes.copy().items()]
+        out: list[str] = []
+        _head(out, "build_info", "gauge", "Version of the gateway.")
+        out.append(f'gateway_build_info{{version="{_label(self._version)}"}} 1')
+        _head(out, "exchanges_total", "counter", "Requests, by how they ended.")
+        for route, series in routes:
+            out.append(
+                f'gateway_exchanges_total{{route="{route}",outcome="served",reason=""}} {series.served}'
+            )
+            out.extend(
+                f'gateway_exchanges_total{{route="{route}",outcome="{outcome}",reason="{reason}"}} {count}'
+                for (outcome, reason), count in series.ended.copy().items()
+            )
+        for name, text in _COUNTERS:
+            _head(out, name, "counter", text)
+            field = name.removesuffix("_total")
+            out.extend(
+                f'gateway_{name}{{route="{route}"}} {getattr(series, field)}' for route, series in routes
+            )
+        _histogram(out, "decision_seconds", _DECISION, [(route, series.decision) for route, series in routes])
+        _histogram(
+            out, "first_byte_seconds", _FIRST, [(route, series.first_byte) for route, series in routes]
+        )
+        _histogram(out, "exchange_seconds", _WHOLE, [(route, series.duration) for route, series in routes])
+        for gauge in self._gauges:
+            _head(out, gauge.name, "counter" if gauge.is_counter else "gauge", gauge.help)
+            out.append(f"gateway_{gauge.name} {gauge.read():.17g}")
+        out.append("")
+        return "\n".join(out).encode()
+
+    def _series(self, route: str) -> RouteSeries:
+        name = route if len(self._routes) < MAX_ROUTES else "(other)"
+        return self._routes.setdefault(name, RouteSeries())
+
+
+_COUNTERS: Final = (
+    ("bytes_in_total", "Bytes of request bodies."),
+    ("bytes_out_total", "Bytes of answers."),
+    ("input_tokens_total", "Input tokens, as backends report them."),
+    ("output_tokens_total", "Output tokens, as backends report them."),
+)
+_DECISION: Final = "From the head of a request to its way to the backend, the arrival of its body included."
+_FIRST: Final = "From a request sent to the head of the backend's answer."
+_WHOLE: Final = "From the head of a request to the end of its answer."
+
+
+def _head(out: list[str], name: str, kind: str, text: str) -> None:
+    out.append(f"# HELP gateway_{name} {text}")
+    out.append(f"# TYPE gateway_{name} {kind}")
+
+
+def _label(text: str) -> str:
+    return text.replace("\\", "\\\\").replace('"', '\\"').replace("\n", "\\n")
+
+
+def _histogram(out: list[str], name: str, text: str, series: list[tuple[str, Histogram]]) -> None:
+    _head(out, name, "histogram", text)
+    for route, histogram in series:
+        total = 0
+        counts = histogram.counts.copy()
+        for bound, count in zip(histogram.bounds, counts, strict=False):
+            total += count
+            out.append(f'gateway_{name}_bucket{{route="{route}",le="{bound:g}"}} {total}')
+        total += counts[-1]
+        out.append(f'gateway_{name}_bucket{{route="{route}",le="+Inf"}} {total}')
+        out.append(f'gateway_{name}_sum{{route="{route}"}} {histogram.sum:.9g}')
+        out.append(f'gateway_{name}_count{{route="{route}"}} {total}')

@@ -1,0 +1,117 @@
+"""May they? The only stage that issues an `Entry` (the head may pass) and a `Permit` (all of it may).
+
+Refuses unless the credentials are what the route requires and a rule allows exactly this. An unknown
+route and a forbidden one are refused in the same words. Never reads a body, a store or a clock.
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Final
+
+from gateway.core.permit import issue_entry, issue_permit
+from gateway.core.refusal import Reason, Refusal, Refused, refuse
+from gateway.stages.authorize.attributes import ATTRIBUTES, Attribute, table
+from gateway.stages.authorize.conditions import Condition, compile_condition
+from gateway.stages.authorize.expressions import ConditionError
+from gateway.stages.authorize.lint import lint
+from gateway.stages.authorize.policy import DENIED, Rules
+from gateway.stages.authorize.rules import Effect, Network, Rule
+
+if TYPE_CHECKING:
+    from gateway.core.call import Call
+    from gateway.core.identity import Identity
+    from gateway.core.permit import Entry, Permit, Vetted
+    from gateway.core.route import Requirements, Route
+    from gateway.core.signals import Risk
+
+__all__ = [
+    "ATTRIBUTES",
+    "DENIED",
+    "Attribute",
+    "Condition",
+    "ConditionError",
+    "Effect",
+    "Network",
+    "Rule",
+    "Rules",
+    "authorize",
+    "compile_condition",
+    "enter",
+    "lint",
+    "table",
+]
+
+_UNKNOWN: Final = Refusal(Reason.ROUTE_UNKNOWN, DENIED)
+
+
+def enter(identity: Identity, route: Route | None, call: Call, now: float) -> Entry:
+    """Decide what the head of a request decides: route, requirements, and rules as far as known.
+
+    Args:
+        identity: Who asks.
+        route: What was matched, or None.
+        call: The head of the request.
+        now: Seconds since the epoch.
+
+    Returns:
+        Proof that this identity may use this route with some body.
+
+    Raises:
+        Refused: `ROUTE_UNKNOWN`, `CERTIFICATE_REQUIRED`, `TOKEN_REQUIRED`, `TOKEN_BINDING`,
+            `SCOPE_MISSING` (RFC 6750, section 3.1), `TOKEN_TOO_OLD`, or a reason of the rules.
+    """
+    if route is None:
+        raise Refused(_UNKNOWN)
+    _require(route.require, identity, now)
+    refusal = route.policy.enter(identity, call, now)
+    if refusal is not None:
+        raise Refused(refusal)
+    return issue_entry(identity, route)
+
+
+def authorize(entry: Entry, call: Call, vetted: Vetted, risk: Risk, now: float) -> Permit:
+    """Decide about exactly this prompt to exactly this model.
+
+    Args:
+        entry: What `enter` issued for this request.
+        call: The head of the request.
+        vetted: The inspected body.
+        risk: How unusual the request is.
+        now: Seconds since the epoch, the same as for `enter`.
+
+    Returns:
+        Proof that it may be sent.
+
+    Raises:
+        Refused: `NO_RULE_ALLOWS`, `DENIED_BY_RULE` or `RULE_ERROR`.
+        TypeError: The proofs are of two different requests: a mistake of ours.
+    """
+    if vetted.entry is not entry:
+        raise TypeError("the body was vetted for another entry")
+    decision = entry.route.policy.decide(entry.identity, call, vetted.prompt, risk, now)
+    if isinstance(decision, Refusal):
+        raise Refused(decision)
+    return issue_permit(entry, vetted.prompt.model, decision)
+
+
+def _require(require: Requirements, identity: Identity, now: float) -> None:
+    """Check the credentials. Written so that a missing or odd number fails."""
+    if require.certificate and identity.certificate is None:
+        raise refuse(Reason.CERTIFICATE_REQUIRED, "This route requires a client certificate.")
+    max_age = require.max_age
+    if identity.token is None and (require.token or require.bound or require.scopes or max_age is not None):
+        raise refuse(Reason.TOKEN_REQUIRED, "This route requires an access token.")
+    if require.bound and not identity.bound:
+        raise refuse(
+            Reason.TOKEN_BINDING,
+            "This route requires an access token that is bound to the client certificate.",
+        )
+    if not require.scopes <= identity.scopes:
+        scopes = tuple(sorted(require.scopes))
+        raise Refused(
+            Refusal(Reason.SCOPE_MISSING, "The access token lacks a scope of this route.", scopes=scopes)
+        )
+    if max_age is not None and not now - identity.issued <= max_age:
+        raise refuse(
+            Reason.TOKEN_TOO_OLD, f"This route requires an access token of at most {max_age:g} seconds."
+        )

@@ -1,0 +1,156 @@
+"""Builds an `Identity` from credentials that are already verified. Verifies nothing.
+
+Claims that say who somebody is must have their exact type: a group list that is no list of strings
+is refused, not guessed at.
+"""
+
+from __future__ import annotations
+
+from types import MappingProxyType
+from typing import TYPE_CHECKING, NamedTuple
+
+from gateway.core.identity import Identity
+from gateway.core.refusal import Refused
+from gateway.stages.identify.certificate import certificate_subject
+from gateway.stages.identify.claims import MAX_DATE, invalid
+from gateway.stages.identify.roles import Facts, find_claim
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+
+    from gateway.core.identity import PeerCertificate
+    from gateway.stages.identify.issuer import Issuer
+    from gateway.stages.identify.roles import RoleMap
+
+
+class Verified(NamedTuple):
+    """A token that passed every check.
+
+    Args:
+        claims: All of them; `iss`, `sub`, `iat` and `exp` are what they must be.
+        issuer: The issuer entry it was verified under.
+        issued: `iat`.
+        expires: `exp`.
+        digest: SHA-256 of the token.
+        generation: Generation of the issuer's keys that it was verified with.
+    """
+
+    claims: Mapping[str, object]
+    issuer: Issuer
+    issued: int
+    expires: int
+    digest: bytes
+    generation: int
+
+
+def _strings(value: object, name: str) -> tuple[str, ...]:
+    if value is None:
+        return ()
+    if not isinstance(value, list) or not all(isinstance(one, str) for one in value):
+        raise Refused(invalid(name))
+    return tuple(value)
+
+
+def _string(claims: Mapping[str, object], name: str) -> str | None:
+    value = claims.get(name)
+    if value is None:
+        return None
+    if not isinstance(value, str) or not value:
+        raise Refused(invalid(name))
+    return value
+
+
+def _auth_time(claims: Mapping[str, object]) -> float | None:
+    value = claims.get("auth_time")
+    if value is None:
+        return None
+    if type(value) is not int or not 0 <= value <= MAX_DATE:
+        raise Refused(invalid("auth_time"))
+    return float(value)
+
+
+def _scopes(claims: Mapping[str, object]) -> frozenset[str]:
+    value = claims.get("scope")
+    return frozenset(value.split() if isinstance(value, str) else _strings(value, "scope"))
+
+
+def _certificate_names(certificate: PeerCertificate | None) -> frozenset[str]:
+    return frozenset() if certificate is None else frozenset({certificate.subject, *certificate.dns} - {""})
+
+
+def from_token(token: Verified, certificate: PeerCertificate | None, roles: RoleMap) -> Identity:
+    """Build the identity of a token's subject; the certificate, if any, is evidence beside it.
+
+    Args:
+        token: The verified token, its binding checked.
+        certificate: The connection's certificate, checked, or None.
+        roles: The configuration's roles.
+
+    Raises:
+        Refused: `TOKEN_CLAIM_INVALID`: a claim is not of the type that it must have.
+    """
+    claims, issuer = token.claims, token.issuer
+    subject = str(claims["sub"])
+    key = f"{issuer.issuer}|{subject}"
+    groups = _strings(find_claim(claims, issuer.groups_claim), "groups")
+    held = _strings(find_claim(claims, issuer.roles_claim) if issuer.roles_claim else None, "roles")
+    client = _string(claims, "client_id" if "client_id" in claims else "azp")
+    spiffe_id = None if certificate is None else certificate.spiffe_id
+    facts = Facts(
+        groups=frozenset(groups),
+        claims=claims,
+        subject=key,
+        clients=frozenset({client, f"{issuer.issuer}|{client}"}) if client else frozenset(),
+        token_roles=frozenset(held),
+        spiffe_id=spiffe_id,
+        certificates=_certificate_names(certificate),
+    )
+    end = token.expires + issuer.skew
+    return Identity(
+        key=key,
+        issuer=issuer.issuer,
+        subject=subject,
+        methods=("jwt",) if certificate is None else ("jwt", "mtls"),
+        roles=roles.roles(facts),
+        expires=end if certificate is None else min(end, certificate.not_after),
+        groups=groups,
+        scopes=_scopes(claims),
+        claims=MappingProxyType(dict(claims)),
+        client_id=client,
+        spiffe_id=spiffe_id,
+        certificate=None if certificate is None else certificate.fingerprint,
+        token=token.digest.hex()[:16],
+        token_id=_string(claims, "jti"),
+        issued=float(token.issued),
+        acr=_string(claims, "acr"),
+        amr=_strings(claims.get("amr"), "amr"),
+        auth_time=_auth_time(claims),
+        bound="cnf" in claims,
+    )
+
+
+def from_certificate(certificate: PeerCertificate, roles: RoleMap) -> Identity:
+    """Build the identity of a certificate's owner.
+
+    Args:
+        certificate: Checked; it names somebody.
+        roles: The configuration's roles.
+    """
+    subject = certificate_subject(certificate)
+    facts = Facts(spiffe_id=certificate.spiffe_id, certificates=_certificate_names(certificate))
+    return Identity(
+        key=subject,
+        issuer=certificate.issuer,
+        subject=subject,
+        methods=("mtls",),
+        roles=roles.roles(facts),
+        expires=certificate.not_after,
+        spiffe_id=certificate.spiffe_id,
+        certificate=certificate.fingerprint,
+    )
+
+
+def anonymous(address: str, roles: frozenset[str]) -> Identity:
+    """Build the identity of somebody who proved nothing: one per address, so that limits hold."""
+    key = f"anonymous|{address}"
+    return Identity(key=key, issuer="", subject="anonymous", methods=(), roles=roles, expires=float("inf"))

@@ -1,0 +1,177 @@
+"""How a refusal looks to a client: status, problem document, challenge, retry fields.
+
+Decides nothing: by then the answer is no. An unknown route and a forbidden one are byte-identical apart
+from the request id. No exception text, no upstream text and no input of the client is ever part of an
+answer; `Refusal.note` stays in the record. Hints about limits go to identified callers only.
+
+The document is RFC 9457 plus the `error` object that inference SDKs show to their users.
+"""
+
+from __future__ import annotations
+
+from math import ceil
+from typing import TYPE_CHECKING, Final, assert_never, final
+
+import msgspec
+
+from gateway.stages.refuse.public import PUBLIC, Challenge, Public
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+    from gateway.core.exchange import Exchange
+    from gateway.core.refusal import LimitState, Refusal
+
+__all__ = ["Problems"]
+
+_encode: Final = msgspec.json.Encoder().encode
+
+DEFAULT_RETRY_SECONDS: Final = 1  # where waiting helps and nobody knows how long
+MAX_RETRY_SECONDS: Final = 86_400  # a day: what is longer is no advice
+UUID_LENGTH: Final = 36
+UUID_DASHES: Final = 4
+FIRST_SERVER_ERROR: Final = 500
+
+# `type` of the error object, in the words that OpenAI-style SDKs know; by status.
+SDK_TYPES: Final = {401: "authentication_error", 403: "permission_error", 429: "rate_limit_error"}
+
+
+@final
+class _Template:
+    """The parts of one reason's answer that never change, encoded once."""
+
+    __slots__ = ("code", "fields", "head", "is_retryable", "message", "public", "title")
+
+    def __init__(self, entry: Public, type_base: str, realm: str) -> None:
+        fault = "server_error" if entry.status >= FIRST_SERVER_ERROR else "invalid_request_error"
+        sdk = SDK_TYPES.get(entry.status, fault)
+        self.public = entry
+        self.title = _encode(entry.title)
+        self.head = b'{"type":%b,"title":%b,"status":%d' % (
+            _encode(type_base + entry.word),
+            self.title,
+            entry.status,
+        )
+        self.message = b',"error":{"message":'
+        self.code = b',"type":%b,"param":null,"code":%b}}' % (_encode(sdk), _encode(entry.word))
+        self.is_retryable = entry.status in {429, 503}
+        fields = b"Content-Type: application/problem+json\r\nCache-Control: no-store\r\n"
+        match entry.challenge:
+            case Challenge.NONE:
+                pass
+            case Challenge.PLAIN:
+                fields += b"WWW-Authenticate: Bearer realm=%b\r\n" % _quoted(realm)
+            case Challenge.INVALID_TOKEN | Challenge.INSUFFICIENT_SCOPE as challenge:
+                # left open, without CRLF, where scopes may follow
+                fields += b'WWW-Authenticate: Bearer realm=%b, error="%b"' % (
+                    _quoted(realm),
+                    challenge.value.encode(),
+                )
+                fields += b"" if challenge is Challenge.INSUFFICIENT_SCOPE else b"\r\n"
+            case _:  # pragma: no cover - mypy proves that nothing comes here
+                assert_never(entry.challenge)
+        self.fields = fields
+
+
+@final
+class Problems:
+    """Renders refusals.
+
+    Args:
+        type_base: URL that the public word is appended to: the problem's `type`.
+        realm: Realm of the Bearer challenge.
+        report: Takes an exchange and the unexpected exception that ended it, for the operators' log.
+    """
+
+    __slots__ = ("_report", "_templates")
+
+    def __init__(self, type_base: str, realm: str, report: Callable[[Exchange, Exception], None]) -> None:
+        self._report = report
+        shared = {entry: _Template(entry, type_base, realm) for entry in set(PUBLIC.values())}
+        self._templates = {reason: shared[entry] for reason, entry in PUBLIC.items()}
+
+    def render(self, ex: Exchange, refusal: Refusal) -> tuple[int, bytes, bytes, bool]:
+        """Render a refusal as a whole answer.
+
+        Args:
+            ex: The exchange; its id becomes the `instance`, its identity decides about hints.
+            refusal: Why.
+
+        Returns:
+            Status, complete CRLF-terminated field lines without framing fields, body, and whether
+            the connection must be closed after it.
+        """
+        template = self._templates[refusal.reason]
+        fields = template.fields
+        if template.public.challenge is Challenge.INSUFFICIENT_SCOPE:
+            fields += _scope(refusal.scopes)
+        if template.is_retryable:
+            fields += b"Retry-After: %d\r\n" % _retry_seconds(refusal)
+            if refusal.limits and ex.identity is not None and not ex.identity.is_anonymous:
+                fields += _rate_limit(refusal.limits)
+        return template.public.status, fields, _document(template, ex, refusal), template.public.is_closing
+
+    def event(self, ex: Exchange, refusal: Refusal) -> bytes:
+        """Render a refusal as the last server-sent event of an answer that has begun.
+
+        Begins with an empty line, which ends whatever event was cut off in the middle.
+        """
+        return b"\n\nevent: error\ndata: %b\n\n" % _document(self._templates[refusal.reason], ex, refusal)
+
+    def report(self, ex: Exchange, fault: Exception) -> None:
+        """Hand an unexpected exception to the operators; clients get the word `internal`, no more."""
+        self._report(ex, fault)
+
+
+def _document(template: _Template, ex: Exchange, refusal: Refusal) -> bytes:
+    name = ex.id
+    is_uuid = len(name) == UUID_LENGTH and name.count("-") == UUID_DASHES
+    instance = _encode(("urn:uuid:" if is_uuid else "urn:request:") + name)
+    if not refusal.detail or template.public.is_silent:
+        return b'%b,"instance":%b%b%b%b' % (
+            template.head,
+            instance,
+            template.message,
+            template.title,
+            template.code,
+        )
+    detail = _encode(refusal.detail)
+    return b'%b,"detail":%b,"instance":%b%b%b%b' % (
+        template.head,
+        detail,
+        instance,
+        template.message,
+        detail,
+        template.code,
+    )
+
+
+def _quoted(text: str) -> bytes:
+    """Write an HTTP quoted-string or structured-field string: printable ASCII, quotes escaped."""
+    kept = "".join(c if " " <= c <= "~" else "?" for c in text)
+    return b'"%b"' % kept.replace("\\", "\\\\").replace('"', '\\"').encode("ascii")
+
+
+def _scope(scopes: tuple[str, ...]) -> bytes:
+    return b", scope=%b\r\n" % _quoted(" ".join(scopes)) if scopes else b"\r\n"
+
+
+def _retry_seconds(refusal: Refusal) -> int:
+    if refusal.retry_after is None:
+        return DEFAULT_RETRY_SECONDS
+    return max(1, ceil(min(refusal.retry_after, MAX_RETRY_SECONDS)))
+
+
+def _rate_limit(limits: tuple[LimitState, ...]) -> bytes:
+    """Write RateLimit-Policy and RateLimit (draft-ietf-httpapi-ratelimit-headers, section 2 and 3)."""
+    policies: list[bytes] = []
+    states: list[bytes] = []
+    for limit in limits:
+        name = _quoted(limit.name)
+        if limit.window > 0:
+            policies.append(b"%b;q=%d;w=%d" % (name, limit.quota, ceil(limit.window)))
+            states.append(b"%b;r=%d;t=%d" % (name, max(0, limit.remaining), max(0, ceil(limit.reset))))
+        else:  # a concurrency limit has no window, and nobody knows when a request ends
+            policies.append(b'%b;q=%d;qu="concurrent-requests"' % (name, limit.quota))
+            states.append(b"%b;r=%d" % (name, max(0, limit.remaining)))
+    return b"RateLimit-Policy: %b\r\nRateLimit: %b\r\n" % (b", ".join(policies), b", ".join(states))

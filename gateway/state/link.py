@@ -1,0 +1,255 @@
+"""Keeps one connection to the shared store alive, in the background.
+
+While there is none, `connection` is None and whoever asks fails at once: that is the whole circuit
+breaker. A request never waits for a connection to be made. Says once that the store was lost, and
+why, and once that it is back.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import secrets
+import ssl
+from contextlib import suppress
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Final, final
+
+import hiredis
+
+from gateway.state.connection import LOST, Answer, Connection
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+    from gateway.state.address import Address
+    from gateway.state.connection import Reply
+    from gateway.state.script import Script
+
+CONNECT_TIME: Final = 1.0
+"""Seconds for TCP, TLS and the first commands together."""
+
+FIRST_DELAY: Final = 0.02
+"""Seconds before the second attempt to connect; doubles with every further one."""
+
+LONGEST_DELAY: Final = 1.0
+"""Seconds between attempts at most: a store that is back is used again within about a second."""
+
+WORDS: Final = {
+    "WRONGPASS": "wrong-password",
+    "NOAUTH": "password-missing",
+    "NOPERM": "not-permitted",
+    "READONLY": "read-only",
+    "LOADING": "loading",
+    "MOVED": "moved",
+    "NOSCRIPT": "script-missing",
+    "OOM": "out-of-memory",
+}
+"""First word of Redis' error replies to our word for it; their text goes nowhere."""
+
+
+FATAL: Final = frozenset(
+    {"read-only", "password-missing", "not-permitted", "loading", "moved", "script-missing"}
+)
+"""Errors that every further command would meet as well: the connection is given up."""
+
+
+@final
+@dataclass(frozen=True, slots=True)
+class Server:
+    """How to reach the store.
+
+    Args:
+        address: Where it is.
+        password: Password of the ACL user, or None.
+        tls: Context for `rediss://`: it proves the server, and us if it has a certificate.
+        timeout: Seconds from a command to its reply.
+    """
+
+    address: Address
+    password: bytes | None = None
+    tls: ssl.SSLContext | None = None
+    timeout: float = 0.2
+
+
+def word(error: hiredis.ReplyError) -> str:
+    """Return our word for an error reply."""
+    return WORDS.get(str(error).split(" ", 1)[0], "error")
+
+
+def tls_context(ca: str | None, certificate: str | None, private_key: str | None) -> ssl.SSLContext:
+    """Make the TLS context for `rediss://`: the server's name is always checked.
+
+    Args:
+        ca: File of the authorities that may vouch for the server; None for the system's.
+        certificate: File of our certificate, or None.
+        private_key: File of its key, or None.
+
+    Raises:
+        OSError: A file cannot be read, or is no certificate or key (`ssl.SSLError`).
+    """
+    context = ssl.create_default_context(cafile=ca)
+    context.minimum_version = ssl.TLSVersion.TLSv1_2
+    if certificate is not None:
+        context.load_cert_chain(certificate, private_key)
+    return context
+
+
+@final
+class Link:
+    """One connection that comes back.
+
+    Args:
+        server: How to reach it.
+        script: Loaded into the server if it lacks it.
+        probe: A packed command that does what all others will do; a server that answers it with an
+            error (no privilege, read-only) is not usable, and not "back".
+        on_up: Called with every new connection, before anybody else can use it.
+        report: Called with "lost" and why, and with "back" and "": transitions only.
+    """
+
+    __slots__ = (
+        "_ended",
+        "_first",
+        "_on_up",
+        "_probe",
+        "_report",
+        "_script",
+        "_task",
+        "_was_lost",
+        "connection",
+        "server",
+        "why",
+    )
+
+    def __init__(
+        self,
+        server: Server,
+        script: Script,
+        probe: bytes,
+        on_up: Callable[[Connection], None],
+        report: Callable[[str, str], None],
+    ) -> None:
+        self.server = server
+        self.connection: Connection | None = None
+        self.why = "not-started"
+        self._script = script
+        self._probe = probe
+        self._on_up = on_up
+        self._report = report
+        self._was_lost = False
+        self._task: asyncio.Task[None] | None = None
+        self._first = asyncio.Event()
+        self._ended = asyncio.Event()
+
+    async def start(self) -> None:
+        """Begin to connect, and wait until the first attempt succeeded or failed."""
+        self._task = asyncio.get_running_loop().create_task(self._keep(), name="state-link")
+        self._task.add_done_callback(lambda _task: self._first.set())  # never wait for what has died
+        await self._first.wait()
+
+    async def stop(self) -> None:
+        """End the connection and the attempts."""
+        task, self._task = self._task, None
+        if task is None:
+            return
+        task.cancel()
+        with suppress(asyncio.CancelledError):
+            await task
+        connection = self.connection
+        if connection is not None:
+            await connection.ask("PING")  # replies come in order: what was sent before has arrived
+            connection.abort("stopped")
+            await asyncio.sleep(0)  # the transport closes its socket in the next tick
+
+    async def _keep(self) -> None:
+        loop = asyncio.get_running_loop()
+        delay = 0.0
+        while True:
+            opened = loop.time()
+            connection = await self._open()
+            if connection is not None:
+                self._up(connection)
+                await self._ended.wait()
+            self._down()
+            if loop.time() - opened > LONGEST_DELAY and connection is not None:
+                delay = 0.0  # it had been good for a while: try again at once
+            await asyncio.sleep(delay * (0.5 + secrets.randbelow(512) / 1024))
+            delay = min(max(FIRST_DELAY, 2 * delay), LONGEST_DELAY)
+
+    def _up(self, connection: Connection) -> None:
+        self.connection = connection
+        self._on_up(connection)
+        self._first.set()
+        if self._was_lost:
+            self._was_lost = False
+            self._report("back", "")
+
+    def _down(self) -> None:
+        self._first.set()
+        if not self._was_lost:
+            self._was_lost = True
+            self._report("lost", self.why)
+
+    def _lost(self, connection: Connection) -> None:
+        self.connection = None
+        self.why = connection.why
+        self._ended.set()
+
+    async def _open(self) -> Connection | None:
+        """Connect and prepare; None if that failed, for the reason in `why`."""
+        self._ended.clear()
+        loop = asyncio.get_running_loop()
+        connection = Connection(loop, self.server.timeout, self._lost)
+        try:
+            async with asyncio.timeout(CONNECT_TIME):
+                await self._connect(loop, connection)
+                why = await self._prepare(connection)
+        except TimeoutError:
+            why = "timeout"
+        except ssl.SSLError:
+            why = "tls"
+        except (OSError, ValueError):  # ValueError: a host name that no resolver would take
+            why = "unreachable"
+        except asyncio.CancelledError:
+            connection.abort("stopped")
+            raise
+        if why is None and not self._ended.is_set():
+            return connection
+        connection.abort(why or "closed")
+        self.why = connection.why
+        return None
+
+    async def _connect(self, loop: asyncio.AbstractEventLoop, connection: Connection) -> None:
+        address = self.server.address
+        if address.path:
+            await loop.create_unix_connection(lambda: connection, address.path)
+            return
+        tls = (self.server.tls or ssl.create_default_context()) if address.is_tls else None
+        await loop.create_connection(lambda: connection, address.host, address.port, ssl=tls)
+
+    async def _prepare(self, connection: Connection) -> str | None:
+        """Authenticate, choose the database, load the script, try it; say what went wrong."""
+        address, password = self.server.address, self.server.password
+        commands: list[tuple[bytes | str | int, ...]] = []
+        if password is not None:
+            commands.append(("AUTH", address.user, password) if address.user else ("AUTH", password))
+        if address.database:
+            commands.append(("SELECT", address.database))
+        for words in commands:
+            why = fault(await connection.ask(*words))
+            if why is not None:
+                return why
+        if await connection.ask("SCRIPT", "EXISTS", self._script.digest) != [1]:
+            why = fault(await connection.ask("SCRIPT", "LOAD", self._script.text))
+            if why is not None:
+                return why
+        answer = Answer(asyncio.get_running_loop())
+        connection.send(self._probe, answer)
+        return fault(await answer.future)
+
+
+def fault(reply: Reply) -> str | None:
+    """Return our word for a reply that is an error or did not come; None if it is neither."""
+    if isinstance(reply, hiredis.ReplyError):
+        return word(reply)
+    return "closed" if reply is LOST else None

@@ -1,0 +1,120 @@
+"""Stores under contract: memory, Redis (TCP, TLS, unix socket) and Valkey, each on the real thing."""
+
+from __future__ import annotations
+
+from contextlib import asynccontextmanager
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING, final
+from uuid import uuid4
+
+import pytest
+
+from gateway.state.address import parse
+from gateway.state.link import Server, tls_context
+from gateway.state.memory import MemoryStore
+from gateway.state.redis import RedisStore
+from tests.servers import PASSWORD, USER, RunningServer, make_pki, redis_binary, valkey_binary
+
+if TYPE_CHECKING:
+    from collections.abc import AsyncIterator, Iterator
+
+    from gateway.core.ports import Store
+
+KINDS = ["memory", "valkey", *(["redis", "redis-tls", "redis-unix"] if redis_binary() else [])]
+SERVERS = ["valkey", *(["redis"] if redis_binary() else [])]
+
+
+@final
+class FakeClock:
+    """Time that stands still until a test moves it."""
+
+    def __init__(self, now: float = 1000.0) -> None:
+        self.now = now
+
+    def tick(self) -> float:
+        return self.now
+
+    def wall(self) -> float:
+        return self.now
+
+
+@final
+@dataclass
+class Servers:
+    """Both servers, started when first asked for."""
+
+    directory: pytest.TempPathFactory
+    running: dict[str, RunningServer] = field(default_factory=dict)
+
+    def __getitem__(self, name: str) -> RunningServer:
+        if name not in self.running:
+            directory = self.directory.mktemp(name)
+            binary = redis_binary() if name == "redis" else valkey_binary()
+            assert binary is not None
+            pki = make_pki(directory) if name == "redis" else None
+            server = self.running[name] = RunningServer(binary, directory, pki=pki)
+            server.start()
+        return self.running[name]
+
+
+@pytest.fixture(scope="session")
+def servers(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Servers]:
+    """Servers of this test process."""
+    servers = Servers(tmp_path_factory)
+    yield servers
+    for server in servers.running.values():
+        server.stop()
+
+
+def reach(server: RunningServer, kind: str = "", *, password: str = PASSWORD, timeout: float = 5.0) -> Server:
+    """Return how a store reaches a server; patient, because test machines are slow."""
+    if kind == "redis-tls":
+        assert server.pki is not None
+        pki = server.pki
+        context = tls_context(str(pki.ca), str(pki.client_certificate), str(pki.client_key))
+        url = f"rediss://{USER}@localhost:{server.tls_port}"
+        return Server(parse(url), password.encode(), context, timeout)
+    url = (
+        f"unix://{USER}@{server.socket_path}"
+        if kind == "redis-unix"
+        else f"redis://{USER}@127.0.0.1:{server.port}"
+    )
+    return Server(parse(url), password.encode(), timeout=timeout)
+
+
+@asynccontextmanager
+async def opened(
+    server: Server, clock: FakeClock | None = None, **options: object
+) -> AsyncIterator[RedisStore]:
+    """A started store; with a clock, the script takes its time instead of the server's."""
+    local = MemoryStore(clock or FakeClock())
+    store = RedisStore(server, local, now=clock.tick if clock else None, **options)  # type: ignore[arg-type]  # options
+    await store.start()
+    try:
+        yield store
+    finally:
+        await store.stop()
+
+
+@pytest.fixture
+def clock() -> FakeClock:
+    """The time of the store under test."""
+    return FakeClock()
+
+
+@pytest.fixture(params=KINDS)
+async def store(request: pytest.FixtureRequest, servers: Servers, clock: FakeClock) -> AsyncIterator[Store]:
+    """Every store there is, at the test's time."""
+    kind = request.param
+    if kind == "memory":
+        yield MemoryStore(clock)
+        return
+    async with opened(reach(servers[kind.split("-")[0]], kind), clock) as redis:
+        assert redis.is_ready, redis.why
+        yield redis
+
+
+@pytest.fixture
+def key() -> str:
+    """An identity that no other test has."""
+    return f"issuer|{uuid4()}"

@@ -1,0 +1,154 @@
+"""The operators' listener."""
+
+from __future__ import annotations
+
+import socket
+import threading
+from collections.abc import AsyncIterator, Callable
+from typing import Any
+
+import pytest
+from aiohttp import ClientSession
+from aiohttp.web import SockSite
+
+from gateway.admin import AdminSources, build_admin, build_admin_runner
+
+TOKEN = "t0ken"
+
+
+class Gateway:
+    """What the listener asks."""
+
+    def __init__(self) -> None:
+        self.parts = {"audit": True, "keys": True}
+        self.threads: list[int] = []
+
+    def metrics(self) -> bytes:
+        self.threads.append(threading.get_ident())
+        return b"gateway_up 1\n"
+
+    def sources(self) -> AdminSources:
+        return AdminSources(
+            readiness=lambda: self.parts,
+            metrics=self.metrics,
+            keys=lambda: {"keys": [{"kty": "OKP"}]},
+            status=lambda: {"version": "1.0", "uptime": 5},
+        )
+
+
+Get = Callable[..., Any]
+
+
+@pytest.fixture
+def gateway() -> Gateway:
+    """Return a gateway that is well."""
+    return Gateway()
+
+
+@pytest.fixture(params=[None, TOKEN])
+async def get(request: pytest.FixtureRequest, gateway: Gateway) -> AsyncIterator[Get]:
+    """Serve on a free port; return a function that gets a path."""
+    runner = build_admin_runner(build_admin(gateway.sources(), token=request.param), shutdown_seconds=0.1)
+    await runner.setup()
+    listening = socket.create_server(("127.0.0.1", 0))
+    await SockSite(runner, listening).start()
+    base = f"http://127.0.0.1:{listening.getsockname()[1]}"
+    async with ClientSession() as session:
+
+        async def get(path: str, *, method: str = "GET", token: str | None = TOKEN) -> tuple[int, Any, bytes]:
+            headers = {} if token is None else {"Authorization": f"Bearer {token}"}
+            async with session.request(method, base + path, headers=headers) as answer:
+                return answer.status, answer.headers, await answer.read()
+
+        get.has_token = request.param is not None  # type: ignore[attr-defined]
+        yield get
+    await runner.cleanup()
+
+
+@pytest.mark.parametrize("token", [None, "wrong"])
+@pytest.mark.parametrize(
+    ("path", "expected"),
+    [
+        ("/livez", b"ok\n"),
+        ("/readyz", b'{"ready":true,"parts":{"audit":true,"keys":true}}'),
+        ("/.well-known/jwks.json", b'{"keys":[{"kty":"OKP"}]}'),
+    ],
+)
+async def test_health_and_keys_are_open(get: Get, path: str, expected: bytes, token: str | None) -> None:
+    """Probes and backends carry no token."""
+    status, _, body = await get(path, token=token)
+
+    assert (200, expected) == (status, body)
+
+
+async def test_readiness_names_what_is_missing(get: Get, gateway: Gateway) -> None:
+    """503 takes the gateway out of rotation; the reason is readable."""
+    gateway.parts["audit"] = False
+    status, _, body = await get("/readyz")
+
+    assert (503, b'{"ready":false,"parts":{"audit":false,"keys":true}}') == (status, body)
+
+
+async def test_metrics_are_rendered_off_the_loop(get: Get, gateway: Gateway) -> None:
+    """A scrape takes milliseconds that requests to models must not wait for."""
+    status, headers, body = await get("/metrics")
+
+    assert (200, b"gateway_up 1\n") == (status, body)
+    assert "text/plain; version=0.0.4; charset=utf-8" == headers["Content-Type"]
+    assert threading.get_ident() not in gateway.threads
+
+
+async def test_status_answers_what_operators_ask_first(get: Get) -> None:
+    """Version and uptime."""
+    status, _, body = await get("/v1/status")
+
+    assert (200, b'{"version":"1.0","uptime":5}') == (status, body)
+
+
+@pytest.mark.parametrize("path", ["/metrics", "/v1/status", "/unknown", "/livez/", "//livez"])
+@pytest.mark.parametrize("token", [None, "", "wrong", TOKEN + "x", TOKEN[:-1], "\u00e4"])
+async def test_everything_else_asks_for_the_token(get: Get, path: str, token: str | None) -> None:
+    """Where one is configured; also for paths that do not exist."""
+    status, headers, _ = await get(path, token=token)
+
+    if get.has_token:  # type: ignore[attr-defined]
+        assert (401, 'Bearer realm="admin"') == (status, headers["WWW-Authenticate"])
+    else:
+        assert (200 if path in {"/metrics", "/v1/status"} else 404) == status
+
+
+@pytest.mark.parametrize(
+    ("method", "path", "expected"),
+    [("GET", "/unknown", 404), ("POST", "/livez", 405), ("DELETE", "/metrics", 405)],
+)
+async def test_what_does_not_exist_is_a_problem_document(
+    get: Get, method: str, path: str, expected: int
+) -> None:
+    """Nothing of the framework shows, and nothing can be changed here."""
+    status, headers, body = await get(path, method=method)
+
+    assert expected == status
+    assert "application/problem+json" == headers["Content-Type"]
+    assert b'"status":%d' % expected in body
+
+
+@pytest.mark.parametrize("path", ["/livez", "/metrics", "/unknown"])
+async def test_answers_tell_nothing_about_us(get: Get, path: str) -> None:
+    """No Server field, no caching, no sniffing."""
+    _, headers, _ = await get(path)
+
+    assert "Server" not in headers
+    assert ("no-store", "nosniff") == (headers["Cache-Control"], headers["X-Content-Type-Options"])
+
+
+async def test_public_keys_may_be_kept(get: Get) -> None:
+    """Backends fetch them again every five minutes, not for every request."""
+    _, headers, _ = await get("/.well-known/jwks.json")
+
+    assert "public, max-age=300" == headers["Cache-Control"]
+
+
+def test_an_empty_token_is_refused(gateway: Gateway) -> None:
+    """A secret file that is empty must not open the door to `Bearer `."""
+    with pytest.raises(ValueError, match="empty"):
+        build_admin(gateway.sources(), token="")

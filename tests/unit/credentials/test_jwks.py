@@ -1,0 +1,108 @@
+"""`jwks`: lookup, and keys from a file that changes."""
+
+from __future__ import annotations
+
+import os
+from pathlib import Path
+
+import pytest
+
+from gateway.credentials.jwk import JwksError, parse_set
+from gateway.credentials.jwks import REFRESH_WINDOW, FileKeySet, Keys
+from gateway.credentials.signing import Signer, generate_key, key_set
+
+from .parts import FixedClock
+
+ONE = Signer(generate_key("ES256"), kid="one")
+TWO = Signer(generate_key("ES256"), kid="two")
+EDWARDS = Signer(generate_key("EdDSA"), kid="three")
+
+
+def write(path: Path, data: bytes, stamp: int) -> None:
+    """Write a file with a modification time of its own: the file system's is too coarse."""
+    path.write_bytes(data)
+    os.utime(path, ns=(stamp, stamp))
+
+
+@pytest.fixture
+def path(tmp_path: Path) -> Path:
+    """A file with the first key."""
+    file = tmp_path / "jwks.json"
+    write(file, key_set(ONE), 1)
+    return file
+
+
+def test_keys_are_found_by_name_and_algorithm() -> None:
+    """The right name with the wrong algorithm finds nothing."""
+    keys = Keys(parse_set(key_set(ONE, EDWARDS)))
+
+    assert keys.find("one", "ES256") is not None
+    assert keys.find("three", "Ed25519") is keys.find("three", "EdDSA") is not None
+    assert keys.find("one", "EdDSA") is None
+    assert keys.find("two", "ES256") is None
+
+
+def test_without_a_name_the_key_must_be_the_only_one() -> None:
+    """Nothing is guessed."""
+    assert Keys(parse_set(key_set(ONE, EDWARDS))).find(None, "ES256") is not None
+    assert Keys(parse_set(key_set(ONE, TWO))).find(None, "ES256") is None
+    assert Keys().find(None, "ES256") is None
+
+
+async def test_a_changed_file_is_read_once_per_window(path: Path) -> None:
+    """An unknown key id looks at the file; removed keys are gone, and the generation grows."""
+    clock = FixedClock()
+    keys = FileKeySet(path, clock)
+    assert (True, 1, False) == (keys.is_usable, keys.generation, await keys.refresh())
+    write(path, key_set(TWO), 2)
+
+    assert not await keys.refresh()
+    clock.now += REFRESH_WINDOW
+    assert await keys.refresh()
+    assert (None, 2) == (keys.find("one", "ES256"), keys.generation)
+    assert keys.find("two", "ES256") is not None
+
+
+def test_the_same_keys_written_again_change_nothing(path: Path) -> None:
+    """What was verified stays verified if only white space or order changed."""
+    keys = FileKeySet(path, FixedClock())
+    write(path, key_set(ONE) + b"\n", 2)
+
+    assert (False, 1) == (keys.reload(), keys.generation)
+
+
+@pytest.mark.parametrize("data", [b"", b"{}", b'{"keys":[{"kty":"oct","k":"AA"}]}'])
+def test_a_broken_file_leaves_the_keys(path: Path, data: bytes) -> None:
+    """A half-written file costs nothing; the next good one counts."""
+    keys = FileKeySet(path, FixedClock())
+    write(path, data, 2)
+    assert not keys.reload()
+    assert keys.find("one", "ES256") is not None
+    path.unlink()
+    assert not keys.reload()
+    write(path, key_set(TWO), 3)
+
+    assert keys.reload()
+
+
+def test_a_file_must_be_good_at_the_start(path: Path, tmp_path: Path) -> None:
+    """A configuration that names a broken key set does not load."""
+    path.write_bytes(b"{}")
+    with pytest.raises(JwksError):
+        FileKeySet(path, FixedClock())
+    with pytest.raises(FileNotFoundError):
+        FileKeySet(tmp_path / "none", FixedClock())
+
+
+async def test_a_started_set_watches_its_file(path: Path) -> None:
+    """A removed key dies without anybody asking for another."""
+    import asyncio
+
+    keys = FileKeySet(path, FixedClock(), interval=0.0)
+    write(path, key_set(TWO), 2)
+    await keys.start()
+    while keys.generation == 1:
+        await asyncio.sleep(0)
+    await keys.stop()
+
+    assert keys.find("one", "ES256") is None

@@ -1,0 +1,50 @@
+"""`periodic`: one owned background task."""
+
+from __future__ import annotations
+
+import asyncio
+
+import pytest
+
+from gateway.credentials.periodic import Periodic
+
+
+async def test_runs_until_stopped() -> None:
+    """The action runs again and again, and not after `stop`."""
+    runs = 0
+    third = asyncio.Event()
+
+    async def action() -> None:
+        nonlocal runs
+        runs += 1
+        if runs == 3:
+            third.set()
+
+    periodic = Periodic("test", 0.0, action)
+    periodic.start()
+    periodic.start()
+    await third.wait()
+    await periodic.stop()
+    after = runs
+    for _ in range(5):
+        await asyncio.sleep(0)
+
+    assert after == runs
+    await periodic.stop()
+
+
+async def test_a_failure_is_not_swallowed() -> None:
+    """An action that fails has a bug; whoever stops it learns of it."""
+    failed = asyncio.Event()
+
+    async def action() -> None:
+        failed.set()
+        raise LookupError
+
+    periodic = Periodic("test", 0.0, action)
+    periodic.start()
+    await failed.wait()
+    await asyncio.sleep(0)
+
+    with pytest.raises(LookupError):
+        await periodic.stop()

@@ -1,0 +1,104 @@
+"""The list of dialects, and how their inspectors are made."""
+
+from __future__ import annotations
+
+import pytest
+
+from gateway.core.refusal import Reason
+from gateway.stages.inspect.catalog import DIALECTS, build_inspector
+from gateway.stages.inspect.generic_json import GenericJson
+from gateway.stages.inspect.json_schema import SchemaError
+from gateway.stages.inspect.opaque import Opaque
+from gateway.stages.inspect.openai_chat import OpenAiChat
+from gateway.stages.inspect.openai_embeddings import OpenAiEmbeddings
+from gateway.stages.inspect.openai_models import OpenAiModels
+from gateway.stages.meter import METERS
+from tests.unit.stages.inspect.doubles import KEY, call, chat, reason
+
+NEVER_CROSS = {
+    b"authorization",
+    b"proxy-authorization",
+    b"cookie",
+    b"set-cookie",
+    b"dpop",
+    b"x-api-key",
+    b"openai-organization",
+    b"openai-project",
+    b"idempotency-key",
+    b"accept-encoding",
+    b"connection",
+    b"host",
+    b"content-length",
+    b"transfer-encoding",
+    b"location",
+    b"www-authenticate",
+}
+
+
+@pytest.mark.parametrize(
+    ("name", "kind"),
+    [
+        ("openai.chat", OpenAiChat),
+        ("openai.embeddings", OpenAiEmbeddings),
+        ("openai.models", OpenAiModels),
+        ("json", GenericJson),
+        ("opaque", Opaque),
+    ],
+)
+def test_makes_the_inspector_of_each_dialect(name: str, kind: type) -> None:
+    """Every name means its own inspector."""
+    assert isinstance(build_inspector(name, fingerprint_key=KEY), kind)
+
+
+def test_has_a_meter_for_each_dialect() -> None:
+    """Whoever adds a dialect decides how its answers are metered."""
+    assert DIALECTS.keys() == METERS.keys()
+
+
+@pytest.mark.parametrize("name", DIALECTS)
+def test_lets_no_credential_or_framing_header_cross(name: str) -> None:
+    """The allow-lists are lower case and hold nothing that speaks for somebody else."""
+    dialect = DIALECTS[name]
+    names = dialect.request_headers | dialect.answer_headers
+
+    assert name == dialect.name
+    assert not names & NEVER_CROSS
+    assert all(header == header.lower() for header in names)
+
+
+@pytest.mark.parametrize("name", ["openai.chat", "openai.embeddings", "json"])
+def test_compiles_the_routes_schema(name: str) -> None:
+    """The schema is checked when the configuration is loaded."""
+    inspector = build_inspector(name, fingerprint_key=KEY, schema=False)
+
+    assert Reason.SCHEMA_VIOLATION is reason(inspector(chat(), call()))
+    with pytest.raises(SchemaError):
+        build_inspector(name, fingerprint_key=KEY, schema={"type": "strnig"})
+
+
+@pytest.mark.parametrize("name", ["openai.models", "opaque"])
+def test_refuses_a_schema_that_nothing_would_ask(name: str) -> None:
+    """A constraint that would be silently skipped is an error."""
+    with pytest.raises(SchemaError, match="reads no document"):
+        build_inspector(name, fingerprint_key=KEY, schema=True)
+
+
+@pytest.mark.parametrize("name", ["openai.models", "opaque", "json"])
+def test_refuses_extra_fields_where_there_are_none(name: str) -> None:
+    """Only a dialect with fields of its own can have extra ones."""
+    with pytest.raises(ValueError, match="extra fields"):
+        build_inspector(name, fingerprint_key=KEY, extra_fields=True)
+
+
+def test_refuses_usage_where_there_is_none() -> None:
+    """Only chat streams report usage on demand."""
+    with pytest.raises(ValueError, match="usage"):
+        build_inspector("json", fingerprint_key=KEY, wants_usage=True)
+
+
+def test_refuses_an_unknown_dialect() -> None:
+    """The error lists what there is."""
+    with pytest.raises(
+        ValueError, match=r"unknown dialect 'openai\.chta'; there are json, opaque, openai\.chat"
+    ):
+        build_inspector("openai.chta", fingerprint_key=KEY)

@@ -1,0 +1,249 @@
+"""The Redis store against servers that misbehave in ways that real ones do not."""
+
+from __future__ import annotations
+
+import asyncio
+from contextlib import asynccontextmanager
+from typing import TYPE_CHECKING
+
+import pytest
+
+from gateway.core.limits import ConcurrencyLimit, RateLimit, RouteLimits
+from gateway.core.ports import StoreUnavailable
+from gateway.state import link, redis
+from gateway.state.address import parse
+from gateway.state.link import Server
+from gateway.state.memory import MemoryStore
+from gateway.state.redis import RedisStore, share_of
+from tests.contract.conftest import FakeClock
+from tests.contract.test_failures import Reports
+from tests.servers import talking
+
+if TYPE_CHECKING:
+    from collections.abc import AsyncIterator, Callable
+
+RATED = RouteLimits("rated", (RateLimit("r", 60, 60.0, 10),))
+SLOTS = RouteLimits("slots", (), ConcurrencyLimit("c", 4))
+
+
+def usual(words: list[bytes]) -> bytes:
+    """Answer as Redis does to a connection that is set up."""
+    return b"*1\r\n:1\r\n" if words[0] == b"SCRIPT" else b":1\r\n"
+
+
+def answering(scope: bytes, reply: bytes) -> Callable[[list[bytes]], bytes]:
+    """Answer claims of one route with a given reply, and all else as usual."""
+    return lambda words: reply if scope in b" ".join(words) else usual(words)
+
+
+@asynccontextmanager
+async def opened(url: str, timeout: float = 5.0, **options: object) -> AsyncIterator[RedisStore]:
+    """A started store."""
+    server = Server(parse(url), timeout=timeout)
+    store = RedisStore(server, MemoryStore(FakeClock()), **options)  # type: ignore[arg-type]  # options
+    await store.start()
+    try:
+        yield store
+    finally:
+        await store.stop()
+
+
+@pytest.mark.parametrize(
+    "reply",
+    [
+        b":0\r\n",
+        b":2\r\n",
+        b"$-1\r\n",
+        b"+OK\r\n",
+        b"*0\r\n",
+        b"*3\r\n$4\r\nrate\r\n:0\r\n$3\r\nnan\r\n",
+        b"*3\r\n$4\r\nrate\r\n:0\r\n$3\r\ninf\r\n",
+        b"*3\r\n$4\r\nrate\r\n:0\r\n$2\r\n-1\r\n",
+        b"*3\r\n$4\r\nrate\r\n:0\r\n$3\r\n1e9\r\n",
+        b"*3\r\n$4\r\nrate\r\n:0\r\n$3\r\nabc\r\n",
+        b"*3\r\n$4\r\nrate\r\n:0\r\n:5\r\n",
+        b"*2\r\n$4\r\nrate\r\n:0\r\n",
+        b"*3\r\n$11\r\nconcurrency\r\n:0\r\n$1\r\n0\r\n",
+        b"*3\r\n$5\r\nother\r\n:0\r\n$1\r\n0\r\n",
+        b"-ERR something\r\n",
+    ],
+)
+async def test_what_is_not_understood_grants_nothing(reply: bytes) -> None:
+    """Only the number 1 grants; only a well-formed refusal is told to the client."""
+    async with talking(answering(b":rated:", reply)) as (url, _), opened(url) as store:
+        with pytest.raises(StoreUnavailable):
+            await store.admit("k", RATED)
+
+
+async def test_a_rate_refusal_needs_a_rate_limit() -> None:
+    """A reply that does not fit the claim is no refusal."""
+    async with (
+        talking(answering(b":slots:", b"*2\r\n$4\r\nrate\r\n:0\r\n")) as (url, _),
+        opened(url) as store,
+    ):
+        with pytest.raises(StoreUnavailable):
+            await store.admit("k", SLOTS)
+
+
+async def test_a_slot_is_given_back_until_it_arrives() -> None:
+    """A settlement that met a replica is sent again over the next connection."""
+    replies = iter([b"-READONLY You can't write\r\n"])
+    async with talking(lambda words: next(replies, b":1\r\n") if words[0] == b"ZREM" else usual(words)) as (
+        url,
+        asked,
+    ):
+        reports = Reports()
+        async with opened(url, report=reports) as store:
+            store.settle(await store.admit("k", SLOTS))
+            connection = store._link.connection
+            assert connection is not None
+            await connection.ask("PING")
+            waiting = len(store._unsettled)
+            connection.abort("test")
+            await reports.until("back")
+            connection = store._link.connection
+            assert connection is not None
+            await connection.ask("PING")
+
+            assert (waiting, len(store._unsettled)) == (1, 0)
+        given = [words for words in asked if words[0] == b"ZREM"]
+
+    assert len(given) == 2
+    assert given[0] == given[1]
+
+
+async def test_what_is_remembered_is_bounded(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Hash tags and settlements under way take bounded memory; nothing but memory depends on it."""
+    monkeypatch.setattr(redis, "MAX_TAGS", 2)
+    monkeypatch.setattr(redis, "MAX_UNSETTLED", 2)
+    async with talking(usual) as (url, asked), opened(url) as store:
+        ledgers = [await store.admit(f"k{index}", SLOTS) for index in range(5)]
+        for ledger in ledgers:
+            store.settle(ledger)
+        sizes = len(store._tags), len(store._unsettled)
+    given = {tuple(words) for words in asked if words[0] == b"ZREM"}
+
+    assert sizes[0] <= 2
+    assert sizes[1] == 2
+    assert len(given) == 5
+
+
+async def test_credentials_and_database_come_first() -> None:
+    """The default user has a password alone; the database is chosen before anything is read."""
+    async with talking(usual) as (url, asked):
+        store = RedisStore(Server(parse(url + "/3"), b"secret"), MemoryStore(FakeClock()))
+        await store.start()
+        await store.stop()
+
+    assert asked[:2] == [[b"AUTH", b"secret"], [b"SELECT", b"3"]]
+
+
+async def test_a_refused_database_is_no_connection() -> None:
+    """An error to any command of the set-up keeps the store unused."""
+    async with (
+        talking(lambda words: b"-ERR DB index\r\n" if words[0] == b"SELECT" else usual(words)) as (
+            url,
+            _,
+        ),
+        opened(url + "/99") as store,
+    ):
+        assert (store.is_ready, store.why) == (False, "error")
+
+
+async def test_a_lasting_failure_is_reported_once() -> None:
+    """However many attempts fail: one line in the log."""
+    tried = asyncio.Semaphore(0)
+
+    def loading(words: list[bytes]) -> bytes:
+        tried.release()
+        return b"-LOADING Redis is loading\r\n"
+
+    reports = Reports()
+    async with talking(loading) as (url, _), opened(url, report=reports):
+        async with asyncio.timeout(10):
+            for _ in range(9):
+                await tried.acquire()
+
+    assert reports.said == [("lost", "loading")]
+
+
+async def test_a_mute_server_does_not_hold_the_start(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Connecting has a deadline of its own."""
+    monkeypatch.setattr(link, "CONNECT_TIME", 0.05)
+    async with talking(lambda _: b"") as (url, _), opened(url) as store:
+        assert (store.is_ready, store.why) == (False, "timeout")
+
+
+async def test_stopping_in_the_middle_of_connecting() -> None:
+    """Nothing is left behind, and a second stop does nothing."""
+    async with talking(lambda _: b"") as (url, asked):
+        store = RedisStore(Server(parse(url), timeout=5.0), MemoryStore(FakeClock()))
+        starting = asyncio.ensure_future(store.start())
+        async with asyncio.timeout(10):
+            while not asked:
+                await asyncio.sleep(0)
+        await store.stop()
+        await store.stop()
+        await starting
+
+    assert not store.is_ready
+
+
+async def test_a_connection_that_was_good_is_replaced_at_once(monkeypatch: pytest.MonkeyPatch) -> None:
+    """A first failure after a good time costs no delay."""
+    monkeypatch.setattr(link, "LONGEST_DELAY", 0.0)  # every connection has been good for longer than that
+    reports = Reports()
+    async with talking(usual) as (url, _), opened(url, report=reports) as store:
+        for attempt in range(3):
+            connection = store._link.connection
+            assert connection is not None
+            connection.abort("test")
+            await reports.length(2 * attempt + 2)
+
+    assert reports.said == [("lost", "test"), ("back", "")] * 3
+
+
+@pytest.mark.parametrize("host", ["a" * 64, "x..y"])
+async def test_an_impossible_host_is_unreachable(host: str) -> None:
+    """What the resolver refuses with an odd exception is an unreachable store."""
+    async with opened(f"redis://{host}:1") as store:
+        assert (store.is_ready, store.why) == (False, "unreachable")
+
+
+async def test_before_the_start_nothing_is_granted() -> None:
+    """A store that nobody started is a store that is away."""
+    store = RedisStore(Server(parse("redis://localhost")), MemoryStore(FakeClock()))
+    with pytest.raises(StoreUnavailable):
+        await store.admit("k", RATED)
+    await store.stop()
+
+
+@pytest.mark.parametrize(
+    ("share", "expected"),
+    [
+        (
+            0.25,
+            RouteLimits(
+                "r", (RateLimit("a", 15, 60.0, 2), RateLimit("b", 1, 80.0, 1)), ConcurrencyLimit("c", 1)
+            ),
+        ),
+        (
+            1.0,
+            RouteLimits(
+                "r", (RateLimit("a", 60, 60.0, 10), RateLimit("b", 3, 60.0, 1)), ConcurrencyLimit("c", 5)
+            ),
+        ),
+    ],
+)
+def test_a_share_keeps_the_rate(share: float, expected: RouteLimits) -> None:
+    """Counts shrink with the share; where they are too small the period grows instead."""
+    limits = RouteLimits(
+        "r", (RateLimit("a", 60, 60.0, 10), RateLimit("b", 3, 60.0, 1)), ConcurrencyLimit("c", 5)
+    )
+
+    assert expected == share_of(limits, share)
+
+
+def test_a_share_of_no_concurrency_is_none() -> None:
+    """What is not limited stays so."""
+    assert share_of(RATED, 0.5).concurrency is None
