@@ -140,7 +140,8 @@ class Process:
                 self._log.info("audit-back")
             else:
                 self._log.error(
-                    "audit-lost", mend="make room on the disk of the audit log; requests are refused until then"
+                    "audit-lost",
+                    mend="make room on the disk of the audit log; requests are refused until then",
                 )
 
         audit = AuditLog(
@@ -191,7 +192,9 @@ class Process:
         )
 
     def _refused_certificate(self, address: str, refusal: Refusal) -> None:
-        self._log.warning("certificate-refused", address=address, reason=refusal.reason.value, why=refusal.note)
+        self._log.warning(
+            "certificate-refused", address=address, reason=refusal.reason.value, why=refusal.note
+        )
 
     async def _open_admin(
         self, stack: AsyncExitStack, metrics: Metrics, store: Store, observer: Observer
@@ -278,9 +281,7 @@ def _name(listen: Listen) -> str:
     return f"[{listen.host}]:{listen.port}" if ":" in listen.host else f"{listen.host}:{listen.port}"
 
 
-def _gauges(
-    service: Service, pool: Pool, audit: AuditLog, sink: LogSink, observer: Observer
-) -> list[Gauge]:
+def _gauges(service: Service, pool: Pool, audit: AuditLog, sink: LogSink, observer: Observer) -> list[Gauge]:
     return [
         Gauge("connections", "Client connections open.", lambda: len(service.connections)),
         Gauge("requests_active", "Requests being served.", lambda: service.active),

@@ -30,7 +30,7 @@ if TYPE_CHECKING:
 COLOURS: Final = {"served": "32", "refused": "33", "failed": "31", "client-gone": "36"}
 
 
-class _Unreadable(Exception):  # noqa: N818 - never leaves this file
+class _Unreadable(Exception):
     """A file cannot be used; the message is for the person at the terminal."""
 
 

@@ -93,13 +93,12 @@ def _expression(text: str) -> str:
 
 def _version(value: object) -> Literal["1.2", "1.3"]:
     for version in VERSIONS:
-        if value in {version, float(version)} and not isinstance(value, bool):
+        if isinstance(value, str | float) and str(value) == version:
             return version
-        raise refused(
-            f"expected a TLS version, found {describe(value)}",
-            'write `"1.2"` or `"1.3"`: older ones are broken',
-        )
-    return text
+    raise refused(
+        f"expected a TLS version, found {describe(value)}",
+        'write `"1.2"` or `"1.3"`: older ones are broken',
+    )
 
 
 def _scalar(value: object) -> str | int | bool:
@@ -157,7 +156,7 @@ HeaderName: TypeAlias = Annotated[
     schema("header name", "x-request-id"),
 ]
 TlsVersion: TypeAlias = Annotated[
-    str,
+    Literal["1.2", "1.3"],
     PlainValidator(_version),
     WithJsonSchema({"title": "TLS version", "enum": ["1.2", "1.3"], "type": "string"}),
 ]

@@ -11,8 +11,6 @@ from gateway.config.section import Section
 from gateway.config.texts import describe
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
-
     from pydantic_core import ErrorDetails
 
     from gateway.config.document import Tree
@@ -120,39 +118,36 @@ def show(path: Path) -> str:
 
 
 def _how(path: Path) -> str:
-    section = section_at(path[:-1])
-    key = path[-1]
-    for name, description in _described(section) if section is not None else ():
-        if name == key:
-            return f"add `{key}:`: {description.rstrip('.')}"
-    return f"add `{key}:`"
+    description = _described(path[:-1]).get(str(path[-1]), "see docs/configuration.md")
+    return f"add `{path[-1]}:`: {description.rstrip('.')}"
 
 
 def _meant(path: Path) -> str:
-    section = section_at(path[:-1])
-    known = [] if section is None else [name for name, _ in _described(section)]
+    known = _described(path[:-1])
     close = get_close_matches(str(path[-1]), known, n=1, cutoff=0.6)
     if close:
         return f"did you mean `{close[0]}`?"
     return f"remove it; the keys here are {', '.join(known)}"
 
 
-def _described(section: type[Section]) -> Iterator[tuple[str, str]]:
-    for name, field in section.model_fields.items():
-        yield field.alias or name, field.description or ""
+def _described(path: Path) -> dict[str, str]:
+    """Return the keys of the section that a path leads to, with what they are for."""
+    fields = section_at(path).model_fields.items()
+    return {field.alias or name: field.description or "" for name, field in fields}
 
 
-def section_at(path: Path) -> type[Section] | None:
-    """Return the section that a path leads to, or None."""
+def section_at(path: Path) -> type[Section]:
+    """Return the section that a path of pydantic's leads to."""
     kind: object = Settings
     for step in path:
         if isinstance(kind, type) and issubclass(kind, Section):
             fields = {field.alias or name: field for name, field in kind.model_fields.items()}
             kind = _plain(fields[str(step)].annotation)
-        elif get_origin(kind) in {tuple, dict}:
-            index = 1 if get_origin(kind) is dict else 0
-            kind = _plain(get_args(kind)[index])
-    return kind if isinstance(kind, type) and issubclass(kind, Section) else None
+        else:  # the next step is an index, or a name in a mapping: what it leads to is the last argument
+            kind = _plain([member for member in get_args(kind) if member is not Ellipsis][-1])
+    if isinstance(kind, type) and issubclass(kind, Section):
+        return kind
+    raise AssertionError("only sections miss keys, or have unknown ones")
 
 
 def _plain(kind: object) -> object:

@@ -111,6 +111,8 @@ def read_certificate(der: bytes) -> PeerCertificate | Refusal:
             refusal = _check_workload(names.uris, extensions)
         if refusal is not None:
             return refusal
+        if certificate.serial_number <= 0:  # RFC 5280, section 4.1.2.2
+            return UNREADABLE
         return PeerCertificate(
             fingerprint=base64url(hashlib.sha256(der).digest()).decode(),
             subject=certificate.subject.rfc4514_string(),

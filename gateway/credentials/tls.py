@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Final, Literal
 
 from cryptography import x509
 from cryptography.exceptions import UnsupportedAlgorithm
+from cryptography.hazmat.primitives.asymmetric import ec, ed25519, rsa
 
 from gateway.credentials.files import read_bounded
 
@@ -24,6 +25,7 @@ ClientCertificate = Literal["required", "optional", "none"]
 Version = Literal["1.2", "1.3"]
 
 CIPHERS: Final = "ECDHE+AESGCM:ECDHE+CHACHA20"  # TLS 1.2: forward secrecy and AEAD only (RFC 9325, 4.2)
+SIGNING_KEYS: Final = (rsa.RSAPublicKey, ec.EllipticCurvePublicKey, ed25519.Ed25519PublicKey)
 VERSIONS: Final = {"1.2": ssl.TLSVersion.TLSv1_2, "1.3": ssl.TLSVersion.TLSv1_3}
 VERIFY_MODES: Final = {
     "required": ssl.CERT_REQUIRED,
@@ -96,11 +98,13 @@ def _load_revocations(
 
 
 def _is_signed_by(revocations: x509.CertificateRevocationList, authority: x509.Certificate) -> bool:
-    key = authority.public_key()
-    try:
-        return revocations.issuer == authority.subject and revocations.is_signature_valid(key)  # type: ignore[arg-type]  # a key of another kind raises TypeError
-    except (TypeError, UnsupportedAlgorithm):
+    if revocations.issuer != authority.subject:
         return False
+    try:
+        key = authority.public_key()
+    except UnsupportedAlgorithm:
+        return False
+    return isinstance(key, SIGNING_KEYS) and revocations.is_signature_valid(key)
 
 
 def server_context(

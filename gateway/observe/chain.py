@@ -77,7 +77,7 @@ class Signature(msgspec.Struct, forbid_unknown_fields=True):
     signature: str
 
 
-class ChainBroken(Exception):  # noqa: N818 - reads as what happened
+class ChainBroken(Exception):
     """A line is not what the chain demands. The message names what differs, never the line's content."""
 
 

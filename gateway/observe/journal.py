@@ -24,7 +24,7 @@ FILE_MODE: Final = 0o600
 SEQ_DIGITS: Final = 12
 
 
-class AuditBroken(Exception):  # noqa: N818 - reads as what happened
+class AuditBroken(Exception):
     """An audit log cannot be continued; the message says why and what to do."""
 
 

@@ -96,6 +96,7 @@ class RedisCounters:
         "_dirty",
         "_half_life",
         "_interval",
+        "_is_loading",
         "_link",
         "_local",
         "_now",
@@ -131,6 +132,7 @@ class RedisCounters:
         self._now = now
         self._dirty: dict[str, _Delta] = {}
         self._task: asyncio.Task[None] | None = None
+        self._is_loading = False
         self.lost = 0
 
     @property
@@ -172,28 +174,30 @@ class RedisCounters:
 
     async def flush(self) -> None:
         """Send what was counted, and wait for the sums; keeps everything if there is no connection."""
-        deltas: list[_Delta] = []
-        if self._link.connection is not None:
-            deltas, self._dirty = list(self._dirty.values()), {}
-        for first in range(0, len(deltas), BATCH):
-            batch = deltas[first : first + BATCH]
+        self._is_loading = False
+        keys = list(self._dirty)  # what is counted from now on waits for the next flush
+        for first in range(0, len(keys), BATCH):
             connection = self._link.connection
-            if connection is None:  # lost meanwhile: these never left
-                self._keep(deltas[first:])
+            if connection is None:
                 return
-            await self._send(connection, batch)
+            batch = [self._dirty.pop(key) for key in keys[first : first + BATCH] if key in self._dirty]
+            if batch:
+                await self._send(connection, batch)
 
     def merge(self, delta: _Delta, reply: Reply) -> None:
         """Take over the fleet's sums for one identity; for the delta's own reply alone."""
         if isinstance(reply, bytes) and len(reply) == REPLY_BYTES:
             self._adopt(delta.key, reply)
         elif isinstance(reply, hiredis.ReplyError) and word(reply) == "script-missing":
-            self._keep([delta])  # it did not run
-            self._give_up("script-missing")
+            self._keep(delta)  # it did not run
+            self._load()
         else:
             self.lost += 1
             if isinstance(reply, hiredis.ReplyError) and word(reply) in FATAL:
                 self._give_up(word(reply))
+
+    def receive(self, reply: Reply, /) -> None:
+        """Ignore the reply to loading the script: the next flush shows whether it is there."""
 
     def _adopt(self, key: str, reply: bytes) -> None:
         tally = self._local.tally(key)
@@ -217,17 +221,23 @@ class RedisCounters:
     def _give_up(self, why: str) -> None:
         connection = self._link.connection
         if connection is not None:
-            connection.abort(why)  # a new connection loads the script again
+            connection.abort(why)
 
-    def _keep(self, deltas: list[_Delta]) -> None:
-        """Put back what never left."""
-        for delta in deltas:
-            newer = self._dirty.setdefault(delta.key, delta)
-            if newer is not delta:
-                pairs = zip(_numbers(newer.counts), _numbers(delta.counts), strict=True)
-                _assign(newer.counts, [one + other for one, other in pairs])
-                newer.models |= delta.models
-                newer.prompts |= delta.prompts
+    def _load(self) -> None:
+        """Load the script, once per flush: every count of a pipeline misses it."""
+        connection = self._link.connection
+        if connection is not None and not self._is_loading:
+            self._is_loading = True
+            connection.send(pack("SCRIPT", "LOAD", self._script.text), self)
+
+    def _keep(self, delta: _Delta) -> None:
+        """Put back what did not run."""
+        newer = self._dirty.setdefault(delta.key, delta)
+        if newer is not delta:
+            pairs = zip(_numbers(newer.counts), _numbers(delta.counts), strict=True)
+            _assign(newer.counts, [one + other for one, other in pairs])
+            newer.models |= delta.models
+            newer.prompts |= delta.prompts
 
     def _delta(self, key: str) -> _Delta:
         delta = self._dirty.get(key)

@@ -29,6 +29,7 @@ if TYPE_CHECKING:
 
 MAX_PIPELINED = 32  # requests waiting behind the one that is served
 MAX_TRAILERS = 32
+MAX_SLACK_PER_BYTE = 8  # chunks of one byte need 5; extensions and trailers have no other bound in llhttp
 LINGER_SECONDS = 1.0  # how long a closed connection's last bytes are read and thrown away
 MAX_LENGTH_DIGITS = 10
 _LENGTH: Final = re.compile(rb"(?<=\r\n[Cc]ontent-[Ll]ength: )[0-9]+(?=\r\n)")
@@ -63,16 +64,17 @@ class Downstream(asyncio.Protocol):
         "_headers",
         "_incoming",
         "_is_doomed",
+        "_is_headed",
         "_is_lingering",
         "_is_measuring",
         "_is_reading",
-        "_is_headed",
         "_left",
         "_parser",
         "_prefix",
         "_queue",
         "_reply",
         "_service",
+        "_slack",
         "_suffix",
         "_target",
         "_trailers",
@@ -98,6 +100,7 @@ class Downstream(asyncio.Protocol):
         self._is_headed = False
         self._head_bytes = 0
         self._trailers = 0
+        self._slack = 0  # bytes of chunk framing and trailers
         # the last head that passed: see `_feed_known`
         self._prefix: bytes | None = None
         self._suffix = b""
@@ -127,9 +130,8 @@ class Downstream(asyncio.Protocol):
         self._transport = None
         self._is_doomed = True
         self._service.farewell(self, self.peer)
-        driver, self._driver = self._driver, None
-        if driver is not None:
-            driver.throw(ClientGone())
+        if self._driver is not None:
+            self._driver.throw(ClientGone())  # `_finish` counts it
         for incoming in (self._current, self._incoming, *self._queue):
             if incoming is not None:
                 incoming.drop()
@@ -137,7 +139,10 @@ class Downstream(asyncio.Protocol):
         self._current = self._incoming = None
 
     def eof_received(self) -> bool:
-        return False  # a client that says no more is gone: its request must not go on costing GPU time
+        # a client that says no more is gone: its request must not go on costing GPU time
+        if self._driver is not None and self._transport is not None:
+            self._transport.abort()  # now, not when it has read what is still to be written
+        return False
 
     def data_received(self, data: bytes) -> None:
         if self._is_doomed:
@@ -158,9 +163,10 @@ class Downstream(asyncio.Protocol):
 
     def resume_writing(self) -> None:
         self.is_full = False
-        self.deadline = NEVER if self._driver is not None else self._idle_deadline()
+        self.deadline = NEVER if self._driver is not None else self._rest_deadline()
         if self._reply is not None:
             self._reply.resume()
+        self._advance()  # requests that came meanwhile
 
     # -- parsing: callbacks of llhttp -------------------------------------------------------------
 
@@ -184,12 +190,21 @@ class Downstream(asyncio.Protocol):
 
     def _feed(self, data: bytes) -> None:
         self._head_bytes += len(data)
+        incoming = self._incoming if self._is_headed else None
+        received = 0 if incoming is None else incoming.received
         try:
             self._parser.feed_data(data)
         except httptools.HttpParserUpgrade:
             self._doom(Refusal(Reason.UPGRADE_REFUSED, "this gateway does not switch protocols"))
         except httptools.HttpParserError as error:
             self._doom(_translate(error))
+        if incoming is None:
+            if self._incoming is not None and not self._is_headed and not self._head_bytes:
+                self._is_measuring = True  # this head began behind the end of another request
+        elif not incoming.is_complete and incoming.fault is None:
+            self._slack += len(data) - (incoming.received - received)
+            if self._slack > self._service.bounds.head + MAX_SLACK_PER_BYTE * incoming.received:
+                self._doom(Refusal(Reason.FRAMING_REFUSED, "the chunks have more framing than body"))
 
     def _remember(self, data: bytes, first: Incoming) -> None:
         """Keep the head at the start of `data`: a kept connection mostly sends the same one again."""
@@ -198,10 +213,12 @@ class Downstream(asyncio.Protocol):
         if first.fault is not None or head is NO_HEAD or head.wants_continue or head.is_closing:
             return
         end = data.find(b"\r\n\r\n") + 4
-        if end < 4 or data[:1] == b"\r" or b"transfer-encoding" in head.headers:  # noqa: PLR2004 - 3: not found
-            return
         raw = data[:end]
-        if b"content-length" in head.headers:
+        fields = raw.lower()
+        # empty lines before a request: `end` may be theirs (RFC 9112, section 2.2)
+        if end < 4 or raw[:1] in b"\r\n" or b"\ntransfer-encoding:" in fields:  # noqa: PLR2004 - 3: not found
+            return
+        if b"\ncontent-length:" in fields:
             parts = _LENGTH.split(raw)
             if len(parts) != 2:  # noqa: PLR2004 - exactly one
                 return
@@ -269,7 +286,7 @@ class Downstream(asyncio.Protocol):
         self._headers = {}
         self._fault = None
         self._is_headed = False
-        self._trailers = 0
+        self._trailers = self._slack = 0
 
     def on_url(self, target: bytes) -> None:
         self._target += target
@@ -334,6 +351,8 @@ class Downstream(asyncio.Protocol):
     def _check_head(self) -> Head | Refusal:
         service = self._service
         headers = self._headers
+        if self._parser.should_upgrade():  # CONNECT too; what follows is not HTTP
+            return Refusal(Reason.UPGRADE_REFUSED, "this gateway does not switch protocols")
         method = self._parser.get_method().decode()
         version = self._parser.get_http_version()
         if version not in {"1.1", "1.0"}:
@@ -348,7 +367,9 @@ class Downstream(asyncio.Protocol):
             if isinstance(parsed, Refusal):
                 return parsed
             target = service.remember_target(self._target, parsed)
-        refusal = framing.check_host(headers, version, service.hosts) or framing.check_coding(headers, version)
+        refusal = framing.check_host(headers, version, service.hosts) or framing.check_coding(
+            headers, version
+        )
         if refusal is not None:
             return refusal
         expect = headers.pop(b"expect", None)
@@ -357,12 +378,15 @@ class Downstream(asyncio.Protocol):
         is_closing, refusal = framing.strip_hop_by_hop(headers)
         if refusal is not None:
             return refusal
+        # the message's framing ends here; heads that are known share their fields, not their lengths
+        headers.pop(b"transfer-encoding", None)
+        length = int(headers.pop(b"content-length", b"0"))  # llhttp took it: digits only, no overflow
         return Head(
             method,
             *target,
             version,
             headers,
-            int(headers.get(b"content-length", b"0")),  # llhttp took it: digits only, no overflow
+            length,
             is_closing=is_closing or version == "1.0",
             wants_continue=expect is not None and version == "1.1",
         )
@@ -372,6 +396,8 @@ class Downstream(asyncio.Protocol):
     def _advance(self) -> None:
         """Serve the next request if none is being served, and read on only if somebody wants it."""
         while self._driver is None and self._queue and self._transport is not None and not self._is_lingering:
+            if self.is_full:
+                break  # answers that nobody reads would pile up
             self._serve(self._queue.popleft())
         if self._driver is None and self._incoming is not None and not self._is_doomed:
             self.deadline = self._incoming.began + self._service.timeouts.head
@@ -379,9 +405,16 @@ class Downstream(asyncio.Protocol):
             self._regulate()
 
     def _regulate(self) -> None:
-        """Stop reading while bytes would only pile up: a body nobody asked for, requests in the queue."""
+        """Stop reading while bytes would only pile up.
+
+        These are: a body nobody asked for, requests in the queue, requests of a client that does not
+        read its answers.
+        """
         current = self._current
-        is_needed = not self._queue and (current is None or current.is_complete or current.is_wanted)
+        if current is None:
+            is_needed = not self._queue and not self.is_full
+        else:
+            is_needed = not self._queue and (current.is_complete or current.is_wanted)
         transport = self._transport
         if transport is None or is_needed == self._is_reading or transport.is_closing():
             return
@@ -400,14 +433,12 @@ class Downstream(asyncio.Protocol):
         reply = self._reply = Reply(self, incoming)
         self.deadline = NEVER
         if incoming.fault is not None:
-            self._is_doomed = True
+            self._is_doomed = reply.is_closing = True
             service.handler.reject(service.new_id(), peer, incoming.fault, reply)
             self._finish(None)
             return
         head = incoming.head
-        call = Call(
-            service.new_id(), head.method, head.path, head.query, head.headers, peer, incoming
-        )
+        call = Call(service.new_id(), head.method, head.path, head.query, head.headers, peer, incoming)
         self._driver = driver = Driver(service.handler.handle(call, reply), self._finish)
         service.active += 1
         driver.resume()
@@ -430,15 +461,25 @@ class Downstream(asyncio.Protocol):
         if reply.is_closing or self._service.is_draining or (self._is_doomed and not self._queue):
             self._linger(transport)
             return
-        self.deadline = self._service.now() + self._service.timeouts.write if self.is_full else self._idle_deadline()
+        self.deadline = self._rest_deadline()
         if self._queue:
             # not from here: a thousand pipelined requests would be a thousand frames deep
             asyncio.get_running_loop().call_soon(self._advance)
-        elif not self._is_reading:
+        elif self.is_full or not self._is_reading:
             self._regulate()
 
-    def _idle_deadline(self) -> float:
-        return self._service.now() + self._service.timeouts.keep_alive
+    def _rest_deadline(self) -> float:
+        """Until when a connection may do without a request being served."""
+        timeouts = self._service.timeouts
+        if self.is_full:
+            seconds = timeouts.write
+        elif self._is_lingering:
+            seconds = LINGER_SECONDS
+        elif self._incoming is not None:  # the beginning of a head came while another request was served
+            seconds = timeouts.head
+        else:
+            seconds = timeouts.keep_alive
+        return self._service.now() + seconds
 
     def _linger(self, transport: asyncio.Transport) -> None:
         """Close so that the client can still read our last bytes: RFC 9112, section 9.6."""
@@ -488,6 +529,11 @@ class Downstream(asyncio.Protocol):
         """Write, if anybody is there."""
         if self._transport is not None:
             self._transport.write(data)
+
+    @property
+    def is_draining(self) -> bool:
+        """True if no request should follow this one."""
+        return self._service.is_draining
 
     def date(self) -> bytes:
         """The Date field's value."""

@@ -57,7 +57,15 @@ _SEGMENT = re.compile(rb"(?:[A-Za-z0-9._~!$&'()*+,=:@-]|%[0-9A-F]{2})+")
 _QUERY = re.compile(rb"[A-Za-z0-9._~!$&'()*+,;=:@/?%\[\]|{}^`\"<>-]*")
 _ESCAPE = re.compile(rb"%([0-9A-F]{2})")
 _UNRESERVED = frozenset(b"ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789-._~")
-_FORBIDDEN_ESCAPES = frozenset(range(0x20)) | {0x7F, ord("/"), ord("\\"), ord("%"), ord(";"), ord("?"), ord("#")}
+_FORBIDDEN_ESCAPES = frozenset(range(0x20)) | {
+    0x7F,
+    ord("/"),
+    ord("\\"),
+    ord("%"),
+    ord(";"),
+    ord("?"),
+    ord("#"),
+}
 
 
 def check_name(name: bytes) -> bool:

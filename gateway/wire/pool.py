@@ -19,7 +19,6 @@ from gateway.wire.tasks import spawn
 from gateway.wire.upstream import Upstream
 
 if TYPE_CHECKING:
-    import socket
     from collections.abc import Callable, Mapping, Sequence
     from ipaddress import IPv4Network, IPv6Network
 

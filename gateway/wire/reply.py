@@ -71,7 +71,7 @@ class Reply:
         self.is_started = self.is_ended = True
         self.status = status
         self.bytes_out = len(body)
-        if close or not self._incoming.is_complete:
+        if close or not self._incoming.is_complete or self._connection.is_draining:
             self.is_closing = True  # the rest of the request is not read: no next one can be found
         ending = b"Connection: close\r\n" if self.is_closing else b""
         if self._incoming.head.method == "HEAD":
@@ -116,6 +116,8 @@ class Reply:
     def _head(self, answer: Answer, headers: bytes) -> bytes:
         status = answer.status
         line = status_line(status)
+        if self._connection.is_draining:
+            self.is_closing = True
         if self._incoming.head.method == "HEAD" or status in NO_BODY:
             framing = b""
         elif answer.length is not None:

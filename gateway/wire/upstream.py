@@ -124,6 +124,7 @@ class Upstream(asyncio.Protocol):
             self.abort()
             return
         was_headed = self._is_headed
+        self._head_bytes += len(data)
         try:
             self._parser.feed_data(data)
         except httptools.HttpParserUpgrade:
@@ -134,12 +135,22 @@ class Upstream(asyncio.Protocol):
                 self._fail(self._broken(str(error)))
                 return
             self._has_excess = True
-        if self._is_headed and len(answer.headers) <= MAX_HEADERS:
-            self._deliver(answer)
-        elif self._head_bytes > MAX_HEAD_BYTES or len(answer.headers) > MAX_HEADERS:
+        if self._interim > MAX_INTERIM:
+            self._fail(self._broken("interim answers"))
+        elif len(answer.headers) > MAX_HEADERS or (
+            self._head_bytes > MAX_HEAD_BYTES and self._is_overlong(answer, was_headed=was_headed)
+        ):
             self._fail(self._broken("head too large"))
-        elif self._interim > MAX_INTERIM:
-            self._fail(self._broken("too many interim answers"))
+        elif self._is_headed:
+            self._deliver(answer)
+
+    def _is_overlong(self, answer: Answer, *, was_headed: bool) -> bool:
+        """Tell a head or trailers without an end from a body that came in one large piece."""
+        if not self._is_headed:
+            return True
+        if was_headed:
+            return not self._pieces and not answer.is_complete
+        return sum(len(name) + len(value) for name, value in answer.headers) > MAX_HEAD_BYTES
 
     def eof_received(self) -> bool:
         return False
@@ -180,8 +191,10 @@ class Upstream(asyncio.Protocol):
         if answer is None or self._has_excess:
             return
         status = self._parser.get_status_code()
-        if status < 200:  # noqa: PLR2004 - RFC 9110, section 15.2: interim
-            self._interim += 1
+        if not 200 <= status < 600:  # noqa: PLR2004 - RFC 9110, section 15.2: below 200 interim
+            # what is no status code, or switches protocols, is one interim answer too many
+            is_interim = 100 <= status < 200 and status != 101  # noqa: PLR2004
+            self._interim += 1 if is_interim else MAX_INTERIM + 1
             answer.headers.clear()
             self._length = self._coding = None
             return
@@ -229,6 +242,7 @@ class Upstream(asyncio.Protocol):
             answer.head.open()
             return
         if data:
+            self._head_bytes = 0
             answer.feed(data)
             self.deadline = min(self.endpoint.now() + self._idle, self._final)
         answer.head.open()

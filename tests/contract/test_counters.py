@@ -10,7 +10,9 @@ import pytest
 
 from gateway.core.prompt import Prompt
 from gateway.core.refusal import Reason
+from gateway.state.address import parse
 from gateway.state.counters import MemoryCounters
+from gateway.state.link import Server
 from gateway.state.redis_counters import BATCH, RedisCounters
 from tests.contract.conftest import SERVERS, FakeClock, Servers, reach
 from tests.contract.test_failures import Reports
@@ -206,20 +208,32 @@ async def test_counts_whose_reply_is_lost_are_not_sent_again(own: RunningServer,
 
 async def test_a_flushed_script_is_loaded_again(own: RunningServer, clock: FakeClock) -> None:
     """Counts that met a server without the script did not run: they are sent again."""
-    reports = Reports()
-    async with counting(own, clock, report=reports) as counters:
+    async with counting(own, clock) as counters:
         own.admin("SCRIPT", "FLUSH")
+        own.admin("CONFIG", "RESETSTAT")
         counters.request("k", Prompt("a", fingerprint=3))
+        for index in range(20):
+            counters.request(f"k{index}", Prompt())
         flush = asyncio.ensure_future(counters.flush())
         await asyncio.sleep(0)
         counters.request("k", Prompt("b", fingerprint=4))
         await flush
-        await reports.until("back")
         await counters.flush()
-        seen = look(counters, "k")
+        seen = look(counters, "k"), look(counters, "k7")
+        lost = counters.lost
 
-    assert seen == (2.0, 0.0, 0.0, 2, 2)
-    assert counters.lost == 0
+    assert seen == ((2.0, 0.0, 0.0, 2, 2), (1.0, 0.0, 0.0, 0, 0))
+    assert (lost, own.calls("script|load")) == (0, 1)
+
+
+async def test_before_the_start_counting_is_local(clock: FakeClock) -> None:
+    """Never started, never flushed; stopping does no harm."""
+    counters = RedisCounters(Server(parse("redis://localhost")), clock)
+    history = counters.request("k", Prompt())
+    await counters.flush()
+    await counters.stop()
+
+    assert (history.requests, counters.is_ready) == (1.0, False)
 
 
 async def test_missing_privileges_are_no_reason_to_count_twice(own: RunningServer, clock: FakeClock) -> None:

@@ -16,7 +16,7 @@ import openai
 from gateway.cli.demo.model import MODEL
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    from collections.abc import Callable, Iterator
     from pathlib import Path
 
     from openai.types.chat import ChatCompletionMessageParam
@@ -58,6 +58,28 @@ def refusal(error: openai.APIStatusError) -> Came:
     return Came(f"{error.status_code} {body.get('code', 'no code')}", more)
 
 
+def outcome(attempt: Callable[[], object]) -> Came:
+    """Try something with the client; return what came back, whatever it was."""
+    try:
+        answer = attempt()
+    except openai.APIStatusError as error:
+        return refusal(error)
+    except openai.APIConnectionError as error:
+        # The client hides why; a connection that was never secured is what the tour looks for.
+        return Came(HANDSHAKE if is_handshake(error) else "connection lost")
+    return Came("200", answer if isinstance(answer, str) else "")
+
+
+def is_handshake(error: BaseException) -> bool:
+    """Tell whether TLS is among the causes of an error."""
+    cause: BaseException | None = error
+    while cause is not None:
+        if isinstance(cause, ssl.SSLError):
+            return True
+        cause = cause.__cause__ or cause.__context__
+    return False
+
+
 @final
 class Caller:
     """Somebody with a certificate and a token, before the gateway.
@@ -83,7 +105,8 @@ class Caller:
 
     def ask(self, question: str, *, model: str = MODEL, tokens: int = ANSWER_TOKENS, **more: object) -> Came:
         """Ask one question and wait for the whole answer."""
-        try:
+
+        def attempt() -> str:
             answer = self.client.chat.completions.create(
                 model=model,
                 messages=messages(question),
@@ -91,11 +114,9 @@ class Caller:
                 temperature=0,
                 extra_body=more or None,
             )
-        except openai.APIStatusError as error:
-            return refusal(error)
-        except openai.APIConnectionError:
-            return Came(HANDSHAKE)
-        return Came("200", answer.choices[0].message.content or "")
+            return answer.choices[0].message.content or ""
+
+        return outcome(attempt)
 
     def stream(self, question: str) -> Iterator[str]:
         """Ask one question and return the answer's pieces as they come.
@@ -112,19 +133,11 @@ class Caller:
 
     def post(self, body: bytes) -> Came:
         """Send bytes that the client would never make."""
-        try:
-            self.client.post("/chat/completions", content=body, cast_to=object)
-        except openai.APIStatusError as error:
-            return refusal(error)
-        return Came("200")
+        return outcome(lambda: self.client.post("/chat/completions", content=body, cast_to=object))
 
     def get(self, path: str) -> Came:
         """Ask for some other path."""
-        try:
-            self.client.get(path, cast_to=object)
-        except openai.APIStatusError as error:
-            return refusal(error)
-        return Came("200")
+        return outcome(lambda: self.client.get(path, cast_to=object))
 
     def exhaust(self, question: str) -> Came:
         """Ask again and again until it is too much."""

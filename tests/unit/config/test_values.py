@@ -213,6 +213,7 @@ def test_a_setting_becomes_what_it_means(kind: Any, value: object, expected: obj
         (CertificateName, "a b", "`a b` is no host name", "without scheme"),
         (HeaderName, "a:b", "`a:b` is no header name", "x-request-id"),
         (TlsVersion, "1.1", "expected a TLS version, found the text `1.1`", "older ones are broken"),
+        (TlsVersion, {"a": 1}, "expected a TLS version, found a mapping", "older ones are broken"),
         (TlsVersion, True, "expected a TLS version, found `true`", "older ones are broken"),
         (
             ClaimValues,

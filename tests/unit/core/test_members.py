@@ -11,7 +11,9 @@ from gateway.core.members import measure, written_members
 
 text = st.text(st.characters(codec="utf-8"), max_size=6)
 values = st.recursive(
-    st.none() | text, lambda inner: st.lists(inner, max_size=3) | st.dictionaries(text, inner, max_size=3), max_leaves=12
+    st.none() | text,
+    lambda inner: st.lists(inner, max_size=3) | st.dictionaries(text, inner, max_size=3),
+    max_leaves=12,
 )
 
 
@@ -35,12 +37,24 @@ def test_without_duplicates_both_counts_agree(value: object) -> None:
 def test_a_duplicate_is_one_more(value: object, name: str, other: str) -> None:
     """A name written twice is counted twice, and parsed once."""
     encoded = msgspec.json.encode(value)
-    twice = b"{" + msgspec.json.encode(name) + b":" + encoded + b"," + msgspec.json.encode(name) + b":" + msgspec.json.encode(other) + b"}"
+    twice = (
+        b"{"
+        + msgspec.json.encode(name)
+        + b":"
+        + encoded
+        + b","
+        + msgspec.json.encode(name)
+        + b":"
+        + msgspec.json.encode(other)
+        + b"}"
+    )
 
     assert measure({name: value}, 100)[0] + 1 == written_members(twice) - 0
 
 
-@pytest.mark.parametrize(("value", "expected"), [(1, 0), ({}, 1), ([], 1), ([[]], 2), ([[[]]], 3), ([[[[[]]]]], 3)])
+@pytest.mark.parametrize(
+    ("value", "expected"), [(1, 0), ({}, 1), ([], 1), ([[]], 2), ([[[]]], 3), ([[[[[]]]]], 3)]
+)
 def test_depth_is_bounded(value: object, expected: int) -> None:
     """Nothing is looked at below one level more than the limit."""
     assert expected == measure(value, 2)[1]

@@ -82,7 +82,7 @@ def test_keys_for_other_purposes_are_left_out(other: dict[str, object]) -> None:
         (EC | {"x": "A"}, "base64url"),
         (EC | {"x": EC["x"][:-4]}, "length"),
         (EC | {"x": EC["y"], "y": EC["x"]}, "curve"),
-        (OKP | {"x": OKP["x"][:-4]}, "Ed25519"),
+        (OKP | {"x": OKP["x"][:-4], "kid": "x"}, "Ed25519"),
         (EC | {"kid": 1}, "key id"),
         (EC | {"kid": ""}, "key id"),
         (EC | {"kid": "k" * 257}, "key id"),

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import os
-from pathlib import Path
+from typing import TYPE_CHECKING
 
 import pytest
 
@@ -12,6 +12,9 @@ from gateway.credentials.jwks import REFRESH_WINDOW, FileKeySet, Keys
 from gateway.credentials.signing import Signer, generate_key, key_set
 
 from .parts import FixedClock
+
+if TYPE_CHECKING:
+    from pathlib import Path
 
 ONE = Signer(generate_key("ES256"), kid="one")
 TWO = Signer(generate_key("ES256"), kid="two")

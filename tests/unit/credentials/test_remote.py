@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import AsyncIterator, Awaitable, Callable
+from typing import TYPE_CHECKING
 
 import pytest
 from aiohttp import web
@@ -15,6 +16,9 @@ from gateway.credentials.signing import Signer, generate_key, key_set
 from gateway.credentials.tls import server_context
 
 from .parts import FixedClock
+
+if TYPE_CHECKING:
+    from pathlib import Path
 
 ONE = Signer(generate_key("ES256"), kid="one")
 TWO = Signer(generate_key("ES256"), kid="two")
@@ -243,7 +247,7 @@ async def test_stop_ends_a_fetch(endpoint: Endpoint) -> None:
     assert not await waiter
 
 
-async def test_own_authority_is_the_only_one(tmp_path) -> None:
+async def test_own_authority_is_the_only_one(tmp_path: Path) -> None:
     """With `ca`, the endpoint is believed under that authority alone; without, under the system's."""
     pki = DevelopmentPki(tmp_path)
     pki.init()
@@ -253,7 +257,8 @@ async def test_own_authority_is_the_only_one(tmp_path) -> None:
     trusting = UrlKeySet(one.url, FixedClock(), ca=pki.ca("gateway"))
     failures: list[str] = []
     wary = [
-        UrlKeySet(one.url, FixedClock(), ca=ca, on_failure=failures.append) for ca in (pki.ca("clients"), None)
+        UrlKeySet(one.url, FixedClock(), ca=ca, on_failure=failures.append)
+        for ca in (pki.ca("clients"), None)
     ]
 
     assert await trusting.refresh()
@@ -262,15 +267,26 @@ async def test_own_authority_is_the_only_one(tmp_path) -> None:
     await runner.cleanup()
 
 
-@pytest.mark.parametrize("url", ["https://idp.example/jwks", "http://127.0.0.1:1/j", "http://[::1]/j", "http://localhost/j"])
+@pytest.mark.parametrize(
+    "url", ["https://idp.example/jwks", "http://127.0.0.1:1/j", "http://[::1]/j", "http://localhost/j"]
+)
 def test_good_urls(url: str) -> None:
-    """https anywhere, http on this machine."""
+    """Https anywhere, http on this machine."""
     check_url(url)
 
 
 @pytest.mark.parametrize(
     "url",
-    ["http://idp.example/jwks", "http://10.0.0.1/j", "file:///etc/passwd", "ftp://127.0.0.1/", "https://u:p@idp.example/", "https://u@idp.example/", "https:///x", "jwks"],
+    [
+        "http://idp.example/jwks",
+        "http://10.0.0.1/j",
+        "file:///etc/passwd",
+        "ftp://127.0.0.1/",
+        "https://u:p@idp.example/",
+        "https://u@idp.example/",
+        "https:///x",
+        "jwks",
+    ],
 )
 def test_bad_urls(url: str) -> None:
     """No plain http over a network, no files, no credentials."""

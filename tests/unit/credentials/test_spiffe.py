@@ -52,5 +52,5 @@ def test_vectors_of_the_reference_implementations() -> None:
     """go-spiffe's and py-spiffe's own cases."""
     vectors = msgspec.json.decode(VECTORS.read_bytes()) if VECTORS.exists() else {"valid": [], "invalid": []}
 
-    assert [] == [id for id in vectors["valid"] if not is_spiffe_id(id)]
-    assert [] == [id for id in vectors["invalid"] if is_spiffe_id(id)]
+    assert [] == [one for one in vectors["valid"] if not is_spiffe_id(one)]
+    assert [] == [one for one in vectors["invalid"] if is_spiffe_id(one)]

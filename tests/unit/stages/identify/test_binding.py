@@ -2,13 +2,17 @@
 
 from __future__ import annotations
 
+from typing import TYPE_CHECKING
+
 import pytest
 
-from gateway.core.identity import PeerCertificate
-from gateway.core.refusal import Refusal
 from gateway.stages.identify.binding import NO_CERTIFICATE, OTHER_CERTIFICATE, UNKNOWN, check_binding
 
 from .parts import certificate
+
+if TYPE_CHECKING:
+    from gateway.core.identity import PeerCertificate
+    from gateway.core.refusal import Refusal
 
 OURS = "f" * 43
 

@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
+from typing import TYPE_CHECKING
+
 import pytest
 
-from gateway.core.identity import PeerCertificate
-from gateway.core.refusal import Refusal
 from gateway.stages.identify.certificate import (
     EXPIRED,
     MANY_NAMES,
@@ -16,6 +16,10 @@ from gateway.stages.identify.certificate import (
 )
 
 from .parts import NOW, certificate
+
+if TYPE_CHECKING:
+    from gateway.core.identity import PeerCertificate
+    from gateway.core.refusal import Refusal
 
 ID = "spiffe://example.org/a"
 

@@ -14,7 +14,9 @@ from .parts import AUDIENCE, NOW, claims, issuer
 T = int(NOW)
 
 
-def reason(changed: dict[str, object], *, now: float = NOW, typ: str = "at+jwt", **options: object) -> Reason | None:
+def reason(
+    changed: dict[str, object], *, now: float = NOW, typ: str = "at+jwt", **options: object
+) -> Reason | None:
     """Return why good claims with these changes are refused; a change to `...` leaves one out."""
     body = {name: value for name, value in (claims() | changed).items() if value is not ...}
     found = check_claims(body, issuer("ES256", **options), typ, now)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import pytest
 from hypothesis import given
@@ -29,8 +30,11 @@ from .parts import (
     signer,
 )
 
+if TYPE_CHECKING:
+    from gateway.core.call import Call
 
-async def reason_of(request, methods: Identification, now: float = NOW) -> Reason:
+
+async def reason_of(request: Call, methods: Identification, now: float = NOW) -> Reason:
     """Return why a request is refused; fails if it is not."""
     with pytest.raises(Refused) as refused:
         await identify(request, methods, now)
@@ -46,7 +50,13 @@ async def test_a_token_names_its_subject() -> None:
         "alice",
         groups=["ml"],
         scopes=["models:chat", "models:list"],
-        claims={"acr": "gold", "amr": ["pwd", "otp"], "auth_time": 1_789_999_000, "jti": "j-1", "client_id": "app"},
+        claims={
+            "acr": "gold",
+            "amr": ["pwd", "otp"],
+            "auth_time": 1_789_999_000,
+            "jti": "j-1",
+            "client_id": "app",
+        },
     )
 
     identity = await identify(call(token), methods, NOW)
@@ -91,7 +101,10 @@ async def test_a_certificate_is_evidence_beside_a_token() -> None:
     methods = Identification(
         [issuer()],
         roles=RoleMap(
-            [RoleRule("workload", spiffe=("spiffe://example.org/**",)), RoleRule("tls", certificates=frozenset({"a.example"}))]
+            [
+                RoleRule("workload", spiffe=("spiffe://example.org/**",)),
+                RoleRule("tls", certificates=frozenset({"a.example"})),
+            ]
         ),
     )
     peer = certificate(spiffe="spiffe://example.org/a/b", dns=("a.example",), not_after=NOW + 60)
@@ -191,10 +204,14 @@ async def test_foreign_credentials_are_refused(name: bytes) -> None:
 
     assert Reason.CREDENTIAL_AMBIGUOUS is await reason_of(call(token, headers={name: b"x"}), methods)
     assert Reason.CREDENTIAL_SCHEME is await reason_of(call(headers={name: b"x"}), methods)
-    assert Reason.CREDENTIAL_SCHEME is await reason_of(call(peer=certificate(), headers={name: b"x"}), methods)
+    assert Reason.CREDENTIAL_SCHEME is await reason_of(
+        call(peer=certificate(), headers={name: b"x"}), methods
+    )
 
 
-@pytest.mark.parametrize("query", ["access_token=a.b.c", "x=1&access_token=", "access%5Ftoken=a", "access_token"])
+@pytest.mark.parametrize(
+    "query", ["access_token=a.b.c", "x=1&access_token=", "access%5Ftoken=a", "access_token"]
+)
 async def test_token_in_the_query_is_refused(query: str) -> None:
     """Query strings end in logs (RFC 6750, section 5.3)."""
     methods = Identification(anonymous_roles=frozenset())
@@ -278,7 +295,10 @@ async def test_keys_may_come_with_the_refresh() -> None:
     """The first token after a slow start is served once its issuer answers."""
     keys = HeldKeys(then=(signer(),))
 
-    assert "alice" == (await identify(call(idp().mint()), Identification([issuer("ES256", keys=keys)]), NOW)).subject
+    assert (
+        "alice"
+        == (await identify(call(idp().mint()), Identification([issuer("ES256", keys=keys)]), NOW)).subject
+    )
 
 
 async def test_refresh_without_change_does_not_help() -> None:
@@ -321,7 +341,16 @@ async def test_one_token_has_one_spelling() -> None:
     twin = signature[:-1] + alphabet[alphabet.index(last) ^ 1]
     await identify(call(token), methods, NOW)
 
-    for altered in (f"{token}=", f"{token}==", f"{head}=.{body}.{signature}", f"{head}.{body}.{twin}", f"{token}.", f".{token}", f"{head}.{body}.", f"{head}.{body}"):
+    for altered in (
+        f"{token}=",
+        f"{token}==",
+        f"{head}=.{body}.{signature}",
+        f"{head}.{body}.{twin}",
+        f"{token}.",
+        f".{token}",
+        f"{head}.{body}.",
+        f"{head}.{body}",
+    ):
         assert Reason.TOKEN_MALFORMED is await reason_of(call(altered), methods), altered
 
 

@@ -50,7 +50,12 @@ def test_unsafe_entries_are_refused(name: str, audience: str, algorithms: set[st
 
 @pytest.mark.parametrize(
     ("typ", "expected"),
-    [("JWT", "jwt"), ("application/at+jwt", "at+jwt"), ("application/a/b", "application/a/b"), ("text/at+jwt", "text/at+jwt")],
+    [
+        ("JWT", "jwt"),
+        ("application/at+jwt", "at+jwt"),
+        ("application/a/b", "application/a/b"),
+        ("text/at+jwt", "text/at+jwt"),
+    ],
 )
 def test_media_types_are_normalised(typ: str, expected: str) -> None:
     """RFC 7515, section 4.1.9: case and a leading `application/` do not count."""

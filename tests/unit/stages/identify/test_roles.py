@@ -8,7 +8,14 @@ from gateway.stages.identify.roles import Facts, RoleMap, RoleRule, compile_glob
 
 FACTS = Facts(
     groups=frozenset({"ml"}),
-    claims={"department": "research", "level": 3, "staff": True, "tags": ["a", 2], "realm": {"roles": ["x"]}, "a.b": "c"},
+    claims={
+        "department": "research",
+        "level": 3,
+        "staff": True,
+        "tags": ["a", 2],
+        "realm": {"roles": ["x"]},
+        "a.b": "c",
+    },
     subject="https://idp.example.org|alice",
     clients=frozenset({"app", "https://idp.example.org|app"}),
     token_roles=frozenset({"root"}),
@@ -98,7 +105,9 @@ def test_globs_know_segments(pattern: str, id: str, expected: bool) -> None:
     assert expected == (compile_glob(pattern).fullmatch(id) is not None)
 
 
-@pytest.mark.parametrize("pattern", ["*", "spiffe://*/a", "spiffe://a", "spiffe://a/", "spiffe:///a", "https://a/b", "**"])
+@pytest.mark.parametrize(
+    "pattern", ["*", "spiffe://*/a", "spiffe://a", "spiffe://a/", "spiffe:///a", "https://a/b", "**"]
+)
 def test_loose_patterns_are_refused(pattern: str) -> None:
     """A trust domain is named, and so is some path."""
     with pytest.raises(ValueError, match="SPIFFE"):
@@ -107,7 +116,14 @@ def test_loose_patterns_are_refused(pattern: str) -> None:
 
 @pytest.mark.parametrize(
     ("name", "expected"),
-    [("department", "research"), ("realm.roles", ["x"]), ("a.b", "c"), ("realm.none", None), ("department.x", None), ("none", None)],
+    [
+        ("department", "research"),
+        ("realm.roles", ["x"]),
+        ("a.b", "c"),
+        ("realm.none", None),
+        ("department.x", None),
+        ("none", None),
+    ],
 )
 def test_claims_are_found_by_name_or_path(name: str, expected: object) -> None:
     """A claim of exactly that name comes first, then the path."""

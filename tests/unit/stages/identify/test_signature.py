@@ -26,13 +26,17 @@ def test_every_algorithm_fits_one_kind_of_key(algorithm: str, kind: str) -> None
     """A key of another kind or curve is a misfit; one that fits is asked, and says no to garbage."""
     is_fitting = kind in (FITS.get(algorithm), FITS.get(algorithm[:2]))
 
-    assert (BAD_SIGNATURE if is_fitting else MISFIT) is check_signature(algorithm, KEYS[kind], b"m", b"s" * 64)
+    assert (BAD_SIGNATURE if is_fitting else MISFIT) is check_signature(
+        algorithm, KEYS[kind], b"m", b"s" * 64
+    )
 
 
 def test_weak_and_foreign_keys_are_misfits() -> None:
     """Short RSA keys, Ed448, PEM text and bytes verify nothing."""
     weak = rsa.generate_private_key(65537, 1024).public_key()  # noqa: S505 - what must be refused
-    pem = KEYS["P-256"].public_bytes(serialization.Encoding.PEM, serialization.PublicFormat.SubjectPublicKeyInfo)
+    pem = KEYS["P-256"].public_bytes(
+        serialization.Encoding.PEM, serialization.PublicFormat.SubjectPublicKeyInfo
+    )
 
     assert MISFIT is check_signature("RS256", weak, b"m", b"s")
     assert MISFIT is check_signature("EdDSA", ed448.Ed448PrivateKey.generate().public_key(), b"m", b"s")

@@ -20,9 +20,7 @@ from gateway.stages.identify.signature import ALGORITHMS, check_signature
 
 from .parts import claims, forge, header, signer
 
-VECTORS = (
-    Path(__file__).parents[5] / "shared/conformance/jose/wycheproof/json_web_signature_test.json"
-)
+VECTORS = Path(__file__).parents[5] / "shared/conformance/jose/wycheproof/json_web_signature_test.json"
 
 SYMMETRIC = "a symmetric key: whoever can verify could sign"
 EMPTY = "an empty payload has no claims"

@@ -1,0 +1,85 @@
+"""`gateway certs`."""
+
+from __future__ import annotations
+
+import argparse
+from typing import TYPE_CHECKING
+
+import pytest
+from cryptography import x509
+
+from gateway.cli import certs
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+
+def run(*arguments: str) -> int:
+    """Run the command as the program would."""
+    parser = argparse.ArgumentParser()
+    certs.add(parser.add_subparsers())
+    parsed = parser.parse_args(["certs", *arguments])
+    return parsed.run(parsed)
+
+
+def test_init_issue_revoke(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    """The whole life of a client certificate; each command prints the files it wrote."""
+    where = ("--directory", str(tmp_path))
+    codes = [
+        run("init", *where),
+        run("issue", "a", *where, "--spiffe", "spiffe://example.org/a", "--dns", "a.example", "--days", "1"),
+        run("issue", "gw", *where, "--kind", "server", "--common-name", "The gateway"),
+        run("revoke", *where, str(tmp_path / "a.pem")),
+    ]
+    leaf = x509.load_pem_x509_certificate((tmp_path / "a.pem").read_bytes())
+
+    assert [0, 0, 0, 0] == codes
+    assert 1 == len(list(x509.load_pem_x509_crl((tmp_path / "clients.crl").read_bytes())))
+    assert ["a.example"] == leaf.extensions.get_extension_for_class(
+        x509.SubjectAlternativeName
+    ).value.get_values_for_type(x509.DNSName)
+    assert [
+        str(tmp_path / name)
+        for name in (
+            "gateway-ca.pem",
+            "clients-ca.pem",
+            "backends-ca.pem",
+            "a.pem",
+            "a.key",
+            "gw.pem",
+            "gw.key",
+            "clients.crl",
+        )
+    ] == capsys.readouterr().out.split()
+
+
+def test_faults_are_told(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    """Exit code 1 and one sentence that says how to mend it."""
+    where = ("--directory", str(tmp_path))
+    file = tmp_path / "file"
+    file.write_text("x")
+
+    def fails(expected: str, *arguments: str) -> None:
+        assert 1 == run(*arguments)
+        assert expected in capsys.readouterr().err
+
+    fails("certs init", "issue", "a", *where)
+    run("init", *where)
+    run("issue", "a", *where)
+    fails("--force", "init", *where)
+    fails("--force", "issue", "a", *where)
+    assert 0 == run("issue", "a", *where, "--force")
+    fails("Not a directory", "init", "--directory", str(file / "x"))
+    fails("Not a directory", "issue", "a", "--directory", str(file))
+    fails("No such file", "revoke", *where, str(tmp_path / "none.pem"))
+    fails("file:", "revoke", *where, str(file))
+    fails("gateway certs: ", "issue", "b", *where, "--spiffe", "\u00e4")
+
+
+def test_help_teaches(capsys: pytest.CaptureFixture[str]) -> None:
+    """The help has examples."""
+    with pytest.raises(SystemExit) as ended:
+        run("--help")
+
+    assert 0 == ended.value.code
+    assert "gateway certs issue batch" in capsys.readouterr().out
