@@ -48,7 +48,7 @@ class Transport:
     def write(self, data): self.out = data
     def get_extra_info(self, name): return ("127.0.0.1", 5) if name == "peername" else None
     def is_closing(self): return False
-    def can_write_eof(self): return True
+    def can_write_eof(self): return False
     def abort(self): pass
     close = pause_reading = resume_reading = abort
 

@@ -14,7 +14,7 @@ from gateway.core.exchange import Exchange, Outcome
 from gateway.core.ports import ClientGone
 from gateway.core.refusal import Reason, Refusal, Refused, Source
 from gateway.stages.authorize import authorize, enter
-from gateway.stages.forward import answer_headers, content_type, prepare
+from gateway.stages.forward import answer_headers, content_type, is_event_stream, prepare
 from gateway.stages.identify import identify
 from gateway.stages.inspect import inspect
 from gateway.stages.limit import limit
@@ -23,7 +23,7 @@ from gateway.stages.score import score
 if TYPE_CHECKING:
     from gateway.core.call import Call
     from gateway.core.identity import Peer
-    from gateway.core.ports import Reply
+    from gateway.core.ports import Answer, Reply
     from gateway.runtime import Runtime
 
 BUG = Refusal(Reason.INTERNAL, source=Source.GATEWAY)
@@ -48,7 +48,7 @@ class Gateway:
         answer = admission = None
         try:
             if not rt.record.is_healthy:  # nothing happens that can not be written down
-                raise Refused(NO_RECORD)
+                raise Refused(NO_RECORD)  # noqa: TRY301 - caught by the one handler below
             identity = ex.identity = await identify(call, rt.identification, now)  # who?
             ex.identified_at = tick()
             route = ex.route = rt.routes.match(
@@ -80,40 +80,42 @@ class Gateway:
             await reply.relay(answer, answer_headers(answer, permit.route, call.id), meter, bounds)
             ex.outcome = Outcome.SERVED
         except Refused as refused:
-            self._refuse(ex, refused.refusal, reply)
+            self._refuse(rt, ex, refused.refusal, reply, answer)
         except ClientGone:
             ex.outcome = Outcome.CLIENT_GONE
             raise
-        except Exception as fault:  # our bug: fail closed, and never their text
+        except Exception as fault:  # noqa: BLE001 - our bug: fail closed, and never their text
             ex.fault = type(fault).__name__
             rt.problems.report(ex, fault)
-            self._refuse(ex, BUG, reply)
+            self._refuse(rt, ex, BUG, reply, answer)
         finally:  # synchronous: nothing to await means nothing to cancel
             if answer is not None:
                 answer.close()
             if admission is not None:
                 rt.store.settle(admission.ledger)
-            self._record(ex, reply)
+            self._record(rt, ex, reply)
 
     def reject(self, id: str, peer: Peer, refusal: Refusal, reply: Reply) -> None:
         """Answer and record bytes that are no request: there is nobody to identify."""
         rt = self.runtime
         ex = Exchange(id, peer, None, rt.clock.wall(), rt.clock.tick())
-        self._refuse(ex, refusal, reply)
-        self._record(ex, reply)
+        self._refuse(rt, ex, refusal, reply, None)
+        self._record(rt, ex, reply)
 
-    def _refuse(self, ex: Exchange, refusal: Refusal, reply: Reply) -> None:
+    @staticmethod
+    def _refuse(rt: Runtime, ex: Exchange, refusal: Refusal, reply: Reply, answer: Answer | None) -> None:
         ex.refusal = refusal
-        if reply.is_started:
+        if reply.is_started:  # no status is left: an event stream can still say why, the rest only breaks off
             ex.outcome = Outcome.FAILED
-            reply.abort(self.runtime.problems.event(ex, refusal))
+            can_say = answer is not None and is_event_stream(content_type(answer))
+            reply.abort(rt.problems.event(ex, refusal) if can_say else b"")
             return
         ex.outcome = Outcome.REFUSED
-        status, headers, body, is_closing = self.runtime.problems.render(ex, refusal)
+        status, headers, body, is_closing = rt.problems.render(ex, refusal)
         reply.send(status, headers, body, close=is_closing)
 
-    def _record(self, ex: Exchange, reply: Reply) -> None:
-        rt = self.runtime
+    @staticmethod
+    def _record(rt: Runtime, ex: Exchange, reply: Reply) -> None:
         ex.status = reply.status
         ex.bytes_out = reply.bytes_out
         ex.runtime_version = rt.version

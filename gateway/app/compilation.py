@@ -87,7 +87,8 @@ def compile_settings(loaded: Loaded, directory: Path, clock: Clock) -> Compilati
             state_password = reveal(settings.state.password, directory)
     blinding = _blinding(settings, state_password)
     identification, key_sets = compile_identification(settings, clock, findings, _report_keys)
-    routes = compile_routes(settings, blinding, findings)
+    is_alone = settings.state.url.scheme == "memory"
+    routes = compile_routes(settings, None if is_alone else blinding, findings)
     backends = compile_backends(settings, directory, clock, findings)
     assertions: SignedAssertions | None = None
     with findings.at(("assertions", "private_key"), "give an Ed25519 or P-256 private key in PEM form"):

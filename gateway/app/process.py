@@ -7,8 +7,10 @@ undoes the ones before it. Everything that stands still is said in the log with 
 from __future__ import annotations
 
 import asyncio
+import os
 import signal
-from contextlib import AsyncExitStack
+from contextlib import AsyncExitStack, contextmanager
+from functools import partial
 from typing import TYPE_CHECKING, final
 
 import msgspec
@@ -19,7 +21,6 @@ from gateway import __version__
 from gateway.admin import AdminSources, build_admin, build_admin_runner
 from gateway.app.peers import Peers
 from gateway.app.shared_state import make_state
-from gateway.core.refusal import Refusal
 from gateway.credentials.certificates import Certificates
 from gateway.observe.audit import AuditLog, Signer
 from gateway.observe.log import LogSink, fault_reporter
@@ -36,13 +37,18 @@ from gateway.wire.pool import Pool
 from gateway.wire.service import ConnectionBounds, Service, Timeouts
 
 if TYPE_CHECKING:
+    from collections.abc import Iterator
+
     from gateway.app.compilation import Compilation
     from gateway.app.shared_state import Counters, Store
     from gateway.config.addresses import Listen
     from gateway.core.ports import Clock
+    from gateway.core.refusal import Refusal
 
 BACKLOG = 2048  # connections that the kernel may hold for us
+RECORD_DELAY = 0.005  # seconds for which finished exchanges are kept to be written together
 DRAIN_STEP = 0.05  # seconds between two looks at whether everything is served
+CUT_OFF_SECONDS = 2.0  # for those cut off to be written down before the audit log closes
 PROBLEM_TYPES = "urn:gateway:problem:"
 
 
@@ -64,6 +70,8 @@ class Process:
         self._stop = asyncio.Event()
         self._is_ready = False
         self._began = clock.tick()
+        self.addresses: dict[str, str] = {}
+        """Where it listens, once it does: port 0 in the configuration has become a real one."""
 
     def stop(self) -> None:
         """Ask it to drain and end."""
@@ -82,9 +90,8 @@ class Process:
         async with AsyncExitStack() as stack:
             service = await self._open(stack)
             self._is_ready = True
-            listen = self._compilation.settings.server.listen
             self._log.info(
-                "ready", listen=_name(listen), version=__version__, configuration=self._compilation.version
+                "ready", **self.addresses, version=__version__, configuration=self._compilation.version
             )
             await self._stop.wait()
             self._is_ready = False
@@ -108,7 +115,9 @@ class Process:
             metrics=metrics,
             log=self._sink if settings.log.exchanges else None,
             traces=tracer,
+            schedule=partial(asyncio.get_running_loop().call_later, RECORD_DELAY),
         )
+        stack.callback(observer.flush)
         gateway = Gateway(
             Runtime(
                 version=compilation.version,
@@ -226,7 +235,9 @@ class Process:
             site = web.UnixSite(runner, str(listen.path), ssl_context=compilation.admin_tls)
         else:
             site = web.TCPSite(runner, listen.host, listen.port, ssl_context=compilation.admin_tls)
-        await site.start()
+        with _said(listen):
+            await site.start()
+        self.addresses["admin"] = _name(listen, runner.addresses[0])
 
     def _status(self) -> dict[str, object]:
         return {
@@ -242,25 +253,27 @@ class Process:
         listen = self._compilation.settings.server.listen
         tls = self._compilation.server_tls
         timeout = None if tls is None else service.timeouts.handshake
-        if listen.path is not None:
-            server: asyncio.Server = await loop.create_unix_server(
-                lambda: Downstream(service),
-                listen.path,
-                backlog=BACKLOG,
-                ssl=tls,
-                ssl_handshake_timeout=timeout,
-            )
-        else:
-            server = await loop.create_server(
-                lambda: Downstream(service),
-                listen.host,
-                listen.port,
-                backlog=BACKLOG,
-                ssl=tls,
-                ssl_handshake_timeout=timeout,
-            )
+        with _said(listen):
+            if listen.path is not None:
+                server = await loop.create_unix_server(
+                    lambda: Downstream(service),
+                    listen.path,
+                    backlog=BACKLOG,
+                    ssl=tls,
+                    ssl_handshake_timeout=timeout,
+                )
+            else:
+                server = await loop.create_server(
+                    lambda: Downstream(service),
+                    listen.host,
+                    listen.port,
+                    backlog=BACKLOG,
+                    ssl=tls,
+                    ssl_handshake_timeout=timeout,
+                )
         stack.callback(service.abort)
         stack.callback(server.close)
+        self.addresses["listen"] = _name(listen, server.sockets[0].getsockname())
 
     async def _drain(self, service: Service) -> None:
         """Let running requests end, for as long as the settings say."""
@@ -268,17 +281,33 @@ class Process:
         self._log.info("draining", active=service.active, seconds=seconds)
         service.drain()
         until = self._clock.tick() + seconds
-        while service.active and self._clock.tick() < until:
+        while service.active and self._clock.tick() < until:  # noqa: ASYNC110 - no hot path pays for an event
             await asyncio.sleep(DRAIN_STEP)
         if service.active:
             self._log.warning("drain-ended", cut_off=service.active)
         service.abort()
+        until = self._clock.tick() + CUT_OFF_SECONDS
+        while service.active and self._clock.tick() < until:  # noqa: ASYNC110 - each has a record to write
+            await asyncio.sleep(0)
 
 
-def _name(listen: Listen) -> str:
+@contextmanager
+def _said(listen: Listen) -> Iterator[None]:
+    """Name the address that cannot be listened on, in the words of the configuration."""
+    try:
+        yield
+    except OSError as error:
+        code = error.errno or 0
+        why = os.strerror(code) if code > 0 else error.strerror  # asyncio writes a sentence of its own
+        raise OSError(code, f"cannot listen on {_name(listen, None)}: {why}") from error
+
+
+def _name(listen: Listen, bound: object) -> str:
+    """Write an address as the configuration does; `bound` is the socket's own name for it."""
     if listen.path is not None:
         return f"unix:{listen.path}"
-    return f"[{listen.host}]:{listen.port}" if ":" in listen.host else f"{listen.host}:{listen.port}"
+    port = bound[1] if isinstance(bound, tuple) else listen.port
+    return f"[{listen.host}]:{port}" if ":" in listen.host else f"{listen.host}:{port}"
 
 
 def _gauges(service: Service, pool: Pool, audit: AuditLog, sink: LogSink, observer: Observer) -> list[Gauge]:

@@ -34,12 +34,12 @@ if TYPE_CHECKING:
 MAX_SCHEMA_BYTES = 1024 * 1024
 
 
-def compile_routes(settings: Settings, fingerprint_key: bytes, findings: Findings) -> RouteTable:
+def compile_routes(settings: Settings, fingerprint_key: bytes | None, findings: Findings) -> RouteTable:
     """Compile all routes.
 
     Args:
         settings: The settings.
-        fingerprint_key: Key of the digests that stand for prompts.
+        fingerprint_key: Key of the digests that stand for prompts; None where one process counts alone.
         findings: Takes what is wrong.
     """
     routes: list[Route] = []
@@ -51,7 +51,7 @@ def compile_routes(settings: Settings, fingerprint_key: bytes, findings: Finding
 
 
 def _route(
-    route: RouteSettings, place: Place, settings: Settings, fingerprint_key: bytes, findings: Findings
+    route: RouteSettings, place: Place, settings: Settings, fingerprint_key: bytes | None, findings: Findings
 ) -> Route | None:
     rules = _rules(route, place, findings)
     detectors = _detectors(route, place, findings)
@@ -152,7 +152,7 @@ def _detectors(route: RouteSettings, place: Place, findings: Findings) -> tuple[
 
 
 def _inspector(
-    route: RouteSettings, place: Place, fingerprint_key: bytes, findings: Findings
+    route: RouteSettings, place: Place, fingerprint_key: bytes | None, findings: Findings
 ) -> Inspector | None:
     schema: object | None = None
     if route.schema_file is not None:

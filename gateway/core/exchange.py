@@ -49,38 +49,33 @@ class Usage:
 
 @final
 class Exchange:
-    """Facts of one request, in the order in which they become known."""
+    """Facts of one request, in the order in which they become known.
 
-    __slots__ = (
-        "admitted_at",
-        "answered_at",
-        "assertion",
-        "began_at",
-        "bytes_in",
-        "bytes_out",
-        "call",
-        "ended_at",
-        "endpoint",
-        "entered_at",
-        "fault",
-        "forwarded_at",
-        "id",
-        "identified_at",
-        "identity",
-        "inspected_at",
-        "ledger",
-        "outcome",
-        "peer",
-        "permit",
-        "prompt",
-        "refusal",
-        "risk",
-        "route",
-        "runtime_version",
-        "started",
-        "status",
-        "usage",
-    )
+    What is not known yet is a default of the class, so that a new exchange costs five assignments.
+    """
+
+    outcome = Outcome.FAILED
+    identified_at = 0.0
+    entered_at = 0.0
+    admitted_at = 0.0
+    inspected_at = 0.0
+    forwarded_at = 0.0
+    answered_at = 0.0
+    ended_at = 0.0
+    identity: Identity | None = None
+    route: Route | None = None
+    ledger: Ledger | None = None
+    prompt: Prompt | None = None
+    permit: Permit | None = None
+    risk: Risk | None = None
+    assertion: str | None = None  # jti of the assertion that the backend got
+    endpoint: str | None = None  # address of the backend's endpoint
+    status = 0  # what the client got; 0: nothing
+    bytes_in = 0
+    bytes_out = 0
+    refusal: Refusal | None = None
+    fault: str | None = None  # class name of an unexpected exception; never its text
+    runtime_version = ""
 
     def __init__(self, id: str, peer: Peer, call: Call | None, started: float, began_at: float) -> None:
         self.id = id
@@ -88,26 +83,4 @@ class Exchange:
         self.call = call  # None: the bytes were no request
         self.started = started  # wall clock, seconds since the epoch
         self.began_at = began_at
-        self.identified_at = 0.0
-        self.entered_at = 0.0
-        self.admitted_at = 0.0
-        self.inspected_at = 0.0
-        self.forwarded_at = 0.0
-        self.answered_at = 0.0
-        self.ended_at = 0.0
-        self.identity: Identity | None = None
-        self.route: Route | None = None
-        self.ledger: Ledger | None = None
-        self.prompt: Prompt | None = None
-        self.permit: Permit | None = None
-        self.risk: Risk | None = None
-        self.assertion: str | None = None  # jti of the assertion that the backend got
-        self.endpoint: str | None = None  # address of the backend's endpoint
-        self.status = 0  # what the client got; 0: nothing
-        self.bytes_in = 0
-        self.bytes_out = 0
         self.usage = Usage()
-        self.outcome = Outcome.FAILED
-        self.refusal: Refusal | None = None
-        self.fault: str | None = None  # class name of an unexpected exception; never its text
-        self.runtime_version = ""

@@ -7,25 +7,26 @@ a certificate made for one listener proves nothing to another.
 from __future__ import annotations
 
 import ipaddress
-import secrets
 from datetime import UTC, datetime, timedelta
-from typing import TYPE_CHECKING, Final, Literal, NamedTuple, Self, final
+from typing import TYPE_CHECKING, Final, Literal, NamedTuple, final
 
-import msgspec
 from cryptography import x509
 from cryptography.hazmat.primitives import hashes, serialization
 from cryptography.hazmat.primitives.asymmetric import ec
 from cryptography.x509.oid import ExtendedKeyUsageOID, NameOID
 
 from gateway.credentials.clock import SystemClock
+from gateway.credentials.development_issuer import DevelopmentIssuer
 from gateway.credentials.files import PRIVATE, write_new
-from gateway.credentials.signing import Signer, base64url, generate_key, key_set, private_pem
+from gateway.credentials.signing import base64url, private_pem
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping, Sequence
     from pathlib import Path
 
     from gateway.core.ports import Clock
+
+__all__ = ["AUTHORITIES", "LEAF_DAYS", "DevelopmentIssuer", "DevelopmentPki", "Issued", "fingerprint"]
 
 Kind = Literal["server", "client", "backend"]
 Authority = Literal["gateway", "clients", "backends"]
@@ -289,124 +290,3 @@ class DevelopmentPki:
         crl = builder.sign(key, hashes.SHA256())
         write_new(path, crl.public_bytes(serialization.Encoding.PEM), force=True)
         return path
-
-
-@final
-class DevelopmentIssuer:
-    """A token issuer of one key: `issuer.key`, `issuer.json` and `jwks.json` in one directory.
-
-    Make one with `create` or `load`.
-    """
-
-    __slots__ = ("audience", "clock", "directory", "issuer", "signer")
-
-    def __init__(self, directory: Path, signer: Signer, issuer: str, audience: str, clock: Clock) -> None:
-        self.directory = directory
-        self.signer = signer
-        self.issuer = issuer
-        self.audience = audience
-        self.clock = clock
-
-    @classmethod
-    def create(
-        cls,
-        directory: Path,
-        algorithm: str = "ES256",
-        *,
-        issuer: str = "https://idp.example.org",
-        audience: str = "model-gateway",
-        kid: str | None = None,
-        force: bool = False,
-        clock: Clock = CLOCK,
-    ) -> Self:
-        """Generate a key and write the three files.
-
-        Raises:
-            ValueError: The algorithm is unknown.
-            FileExistsError: A key is there, and `force` is False.
-        """
-        key = generate_key(algorithm)
-        signer = Signer(key, algorithm, kid)
-        about = {"issuer": issuer, "audience": audience, "algorithm": algorithm, "kid": signer.kid}
-        write_new(directory / "issuer.key", private_pem(key), mode=PRIVATE, force=force)
-        write_new(directory / "issuer.json", msgspec.json.encode(about), force=True)
-        write_new(directory / "jwks.json", key_set(signer), force=True)
-        return cls(directory, signer, issuer, audience, clock)
-
-    @classmethod
-    def load(cls, directory: Path, clock: Clock = CLOCK) -> Self:
-        """Load what `create` wrote.
-
-        Raises:
-            OSError: A file is missing.
-            ValueError: A file is damaged.
-        """
-        about = msgspec.json.decode((directory / "issuer.json").read_bytes(), type=dict[str, str])
-        signer = Signer.from_pem((directory / "issuer.key").read_bytes(), about["algorithm"], about["kid"])
-        return cls(directory, signer, about["issuer"], about["audience"], clock)
-
-    @property
-    def jwks(self) -> Path:
-        """Path of the public key set."""
-        return self.directory / "jwks.json"
-
-    def mint(
-        self,
-        subject: str = "alice",
-        *,
-        issuer: str | None = None,
-        audience: str | Sequence[str] | None = None,
-        expires_in: float = 300,
-        not_before: float | None = None,
-        issued_at: float | None = None,
-        groups: Sequence[str] = (),
-        scopes: Sequence[str] = (),
-        bind: str | None = None,
-        claims: Mapping[str, object] | None = None,
-        headers: Mapping[str, object] | None = None,
-        omit: Iterable[str] = (),
-    ) -> str:
-        """Sign an access token (RFC 9068), right or deliberately wrong.
-
-        Args:
-            subject: `sub`.
-            issuer: `iss`, if not this issuer's.
-            audience: `aud`, if not this issuer's.
-            expires_in: Seconds from `issued_at` to `exp`.
-            not_before: `nbf`, seconds since the epoch.
-            issued_at: `iat`, seconds since the epoch; now if None.
-            groups: `groups`.
-            scopes: `scope`, joined by spaces.
-            bind: Certificate fingerprint for `cnf.x5t#S256`, see `fingerprint`.
-            claims: More claims, or other values.
-            headers: More header members, or other values: `typ`, `kid`, `alg`, `crit` ...
-            omit: Claims and header members to leave out.
-
-        Returns:
-            The compact token.
-        """
-        now = int(self.clock.wall() if issued_at is None else issued_at)
-        payload: dict[str, object] = {
-            "iss": self.issuer if issuer is None else issuer,
-            "sub": subject,
-            "aud": self.audience if audience is None else audience,
-            "iat": now,
-            "exp": now + int(expires_in),
-            "jti": secrets.token_hex(8),
-            "client_id": "development",
-        }
-        if not_before is not None:
-            payload["nbf"] = int(not_before)
-        if groups:
-            payload["groups"] = list(groups)
-        if scopes:
-            payload["scope"] = " ".join(scopes)
-        if bind is not None:
-            payload["cnf"] = {"x5t#S256": bind}
-        payload.update(claims or {})
-        header: dict[str, object] = {"alg": self.signer.algorithm, "typ": "at+jwt", "kid": self.signer.kid}
-        header.update(headers or {})
-        for name in omit:
-            payload.pop(name, None)
-            header.pop(name, None)
-        return self.signer.sign(payload, header).decode()

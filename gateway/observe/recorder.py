@@ -1,8 +1,12 @@
-"""Writes down one exchange, everywhere it belongs, synchronously: the last line of every request.
+"""Writes down one exchange, everywhere it belongs: the last line of every request.
 
 Encodes once; the audit log and the log share the bytes. Never raises and never blocks: what fails in
 here is counted, and a record that cannot be encoded is replaced by one that says so, because a request
 without a record is worse than a record without detail.
+
+A finished exchange is only kept at first, and all that were kept are written together a few
+milliseconds later: the same code over many exchanges in a row runs almost twice as fast as once in
+every request, and the audit log gathers records for longer than that anyway.
 """
 
 from __future__ import annotations
@@ -14,6 +18,8 @@ import msgspec
 from gateway.observe.record import RecordEncoder
 
 if TYPE_CHECKING:
+    from collections.abc import Callable
+
     from gateway.core.exchange import Exchange
     from gateway.observe.audit import AuditLog
     from gateway.observe.log import LogSink
@@ -31,6 +37,8 @@ FAULTS: Final = (
     ValueError,
     msgspec.MsgspecError,
 )
+
+MAX_WAITING: Final = 64  # exchanges kept at most: about 0.4 ms of writing
 
 
 class Tracing(Protocol):
@@ -52,9 +60,20 @@ class Observer:
         metrics: The numbers.
         log: Where the line of each exchange goes, or None for none.
         traces: Traces, or None for none.
+        schedule: Calls what it is given soon, once; None writes every exchange at once.
     """
 
-    __slots__ = ("_append", "_audit", "_encode", "_line", "_observe", "_traces", "failures")
+    __slots__ = (
+        "_append",
+        "_audit",
+        "_encode",
+        "_line",
+        "_observe",
+        "_schedule",
+        "_traces",
+        "_waiting",
+        "failures",
+    )
 
     def __init__(
         self,
@@ -63,6 +82,7 @@ class Observer:
         metrics: Metrics,
         log: LogSink | None = None,
         traces: Tracing | None = None,
+        schedule: Callable[[Callable[[], None]], object] | None = None,
     ) -> None:
         self.failures = 0  # things that went wrong in here; a gauge for the metrics
         self._audit = audit
@@ -71,6 +91,8 @@ class Observer:
         self._encode = RecordEncoder()
         self._observe = metrics.observe
         self._traces = traces
+        self._schedule = schedule
+        self._waiting: list[Exchange] = []
 
     @property
     def is_healthy(self) -> bool:
@@ -79,6 +101,20 @@ class Observer:
 
     def __call__(self, exchange: Exchange, /) -> None:
         """Record a finished exchange; synchronous, never raises."""
+        waiting = self._waiting
+        waiting.append(exchange)
+        if self._schedule is None or len(waiting) >= MAX_WAITING:
+            self.flush()
+        elif len(waiting) == 1:
+            self._schedule(self.flush)
+
+    def flush(self) -> None:
+        """Write what was kept. Never raises."""
+        waiting, self._waiting = self._waiting, []
+        for exchange in waiting:
+            self._write(exchange)
+
+    def _write(self, exchange: Exchange) -> None:
         try:
             record = self._encode(exchange)
         except FAULTS as fault:

@@ -69,6 +69,11 @@ def content_type(answer: Answer) -> bytes:
     return b""
 
 
+def is_event_stream(content_type: bytes) -> bool:
+    """Tell whether an answer of this content type is a stream of server-sent events."""
+    return content_type.partition(b";")[0].strip().lower() == b"text/event-stream"
+
+
 def answer_headers(answer: Answer, route: Route, id: str) -> bytes:
     """Build the field lines that the client gets: the route's allow-list, and our request id.
 

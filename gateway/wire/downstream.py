@@ -9,6 +9,8 @@ from __future__ import annotations
 
 import asyncio
 import re
+import socket
+import struct
 from collections import deque
 from typing import TYPE_CHECKING, Final, cast, final
 
@@ -32,6 +34,7 @@ MAX_TRAILERS = 32
 MAX_SLACK_PER_BYTE = 8  # chunks of one byte need 5; extensions and trailers have no other bound in llhttp
 LINGER_SECONDS = 1.0  # how long a closed connection's last bytes are read and thrown away
 MAX_LENGTH_DIGITS = 10
+_NO_LINGER: Final = struct.pack("ii", 1, 0)  # SO_LINGER: a reset instead of an orderly end
 _LENGTH: Final = re.compile(rb"(?<=\r\n[Cc]ontent-[Ll]ength: )[0-9]+(?=\r\n)")
 # Field names seen often: lower-cased once. Only names of well-formed requests could add to a cache, so there is none.
 KNOWN_NAMES: Final = {
@@ -163,7 +166,10 @@ class Downstream(asyncio.Protocol):
 
     def resume_writing(self) -> None:
         self.is_full = False
-        self.deadline = NEVER if self._driver is not None else self._rest_deadline()
+        if self._driver is None:
+            self.deadline = self._rest_deadline()
+        elif self._current is None or self._current.is_complete:
+            self.deadline = NEVER  # else it is the body's, and stays
         if self._reply is not None:
             self._reply.resume()
         self._advance()  # requests that came meanwhile
@@ -484,7 +490,8 @@ class Downstream(asyncio.Protocol):
     def _linger(self, transport: asyncio.Transport) -> None:
         """Close so that the client can still read our last bytes: RFC 9112, section 9.6."""
         self._is_doomed = self._is_lingering = True
-        self._queue.clear()
+        while self._queue:  # never to be served: their bodies are forgotten
+            self._queue.popleft().drop()
         if transport.can_write_eof() and not transport.is_closing():
             transport.write_eof()
             if not self._is_reading:
@@ -543,6 +550,14 @@ class Downstream(asyncio.Protocol):
         """Close between two requests: the process drains."""
         if self._transport is not None and self._driver is None and not self._queue:
             self._transport.close()
+
+    def reset(self) -> None:
+        """Close so that the client sees a reset and no end."""
+        if self._transport is not None:
+            stream = self._transport.get_extra_info("socket")
+            if stream is not None:
+                stream.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, _NO_LINGER)
+            self._transport.abort()
 
     def abort(self) -> None:
         """Close now, whatever is going on."""

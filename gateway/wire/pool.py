@@ -152,6 +152,8 @@ class Endpoint:
             result = await made
         except BaseException:  # the client is gone: so is the reason to connect
             task.cancel()
+            if made.done() and isinstance(late := made.result(), Upstream):
+                late.abort()  # made in the very turn in which the client went
             raise
         if isinstance(result, Refused):
             raise result
@@ -170,7 +172,7 @@ class Endpoint:
         except Refused as refused:
             result = refused
         except ssl.SSLError as error:
-            result = refuse(Reason.BACKEND_TLS, note=error.reason or "", source=Source.UPSTREAM)
+            result = refuse(Reason.BACKEND_TLS, note=getattr(error, "reason", None) or "", source=Source.UPSTREAM)
         except TimeoutError:
             pass  # as `result` says
         except OSError as error:
@@ -181,8 +183,8 @@ class Endpoint:
                 self.open -= 1
             elif result is not connection or made.done():
                 connection.abort()
-        if not made.done():
-            made.set_result(result)
+            if not made.done():
+                made.set_result(result)  # here, so that nobody waits for ever whatever went wrong
 
     async def _dial(self) -> Upstream:
         settings = self._settings

@@ -198,4 +198,4 @@ class Reply:
         if last and self._is_chunked:
             self._connection.write(b"%x\r\n%b\r\n" % (len(last), last))
         elif self._is_until_close:
-            self._connection.abort()  # a reset: an orderly close would say that this was all
+            self._connection.reset()  # an orderly close would say that this was all

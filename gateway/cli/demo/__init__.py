@@ -154,9 +154,9 @@ def _start(screen: Screen, world: World, children: Children, socket: str) -> tup
 def _stay(screen: Screen, world: World, children: Children, port: int, admin_port: int) -> None:
     from gateway.cli.demo.playground import commands  # noqa: PLC0415 - not needed with --once
 
-    screen.title("Your turn (Ctrl-C ends it)")
-    screen.commands(commands(world.directory, Path(sys.argv[0]), port, admin_port))
     try:
+        screen.title("Your turn (Ctrl-C ends it)")
+        screen.commands(commands(world.directory, Path(sys.argv[0]), port, admin_port))
         while (fallen := children.fallen()) is None:
             time.sleep(LOOK_EVERY)
     except KeyboardInterrupt:

@@ -127,9 +127,10 @@ class Caller:
         pieces = self.client.chat.completions.create(
             model=MODEL, messages=messages(question), max_tokens=ANSWER_TOKENS, temperature=0, stream=True
         )
-        for piece in pieces:
-            if piece.choices:
-                yield piece.choices[0].delta.content or ""
+        with pieces:
+            for piece in pieces:
+                if piece.choices:
+                    yield piece.choices[0].delta.content or ""
 
     def post(self, body: bytes) -> Came:
         """Send bytes that the client would never make."""

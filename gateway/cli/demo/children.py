@@ -15,6 +15,7 @@ if TYPE_CHECKING:
     from pathlib import Path
 
 PATIENCE: Final = 60.0  # seconds until a child must be ready: a cold disk, two busy cores
+FAREWELL: Final = 3.0  # seconds for a child that reads its standard input to notice its end
 GRACE: Final = 8.0  # seconds between asking a child to end and ending it
 PAUSE: Final = 0.05  # seconds between two looks
 
@@ -57,12 +58,12 @@ class Children:
     @staticmethod
     def _end(process: subprocess.Popen[bytes]) -> None:
         if process.stdin is not None:
-            with contextlib.suppress(OSError):
-                process.stdin.close()
-        process.terminate()
-        try:
-            process.wait(GRACE)
-        except (subprocess.TimeoutExpired, KeyboardInterrupt):  # who presses Ctrl-C twice is in a hurry
+            process.stdin.close()  # nothing was ever written to it, so nothing can fail to arrive
+            _waits(process, FAREWELL)
+        if process.poll() is None:
+            process.terminate()
+            _waits(process, GRACE)
+        if process.poll() is None:
             process.kill()
             process.wait()
         if process.stdout is not None:
@@ -121,6 +122,12 @@ class Children:
     def fallen(self) -> str | None:
         """Return the name of a child that ended by itself, or None."""
         return next((name for name, process in self._running if process.poll() is not None), None)
+
+
+def _waits(process: subprocess.Popen[bytes], seconds: float) -> None:
+    """Give a process time to end; none if somebody presses Ctrl-C again."""
+    with contextlib.suppress(subprocess.TimeoutExpired, KeyboardInterrupt):
+        process.wait(seconds)
 
 
 def answers(port: int) -> bool:

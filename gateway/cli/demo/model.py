@@ -16,6 +16,7 @@ MODEL: Final = "smollm2-135m"
 WEIGHTS: Final = "SmolLM2-135M-Instruct.Q4_1.gguf"
 CONTEXT: Final = 4096  # tokens, over both slots; some 340 MB of memory in all
 SLOTS: Final = 2
+THREADS: Final = 1
 
 
 def weights() -> Path:
@@ -45,7 +46,9 @@ def main(socket: str) -> int:
     params = xllamacpp.CommonParams()
     params.model.path = str(weights())
     params.hostnames = [socket]
-    params.n_ctx, params.n_parallel, params.cpuparams.n_threads = CONTEXT, SLOTS, SLOTS
+    params.n_ctx, params.n_parallel = CONTEXT, SLOTS
+    # More threads wait for each other by spinning, which on a busy machine costs more than it gains.
+    params.cpuparams.n_threads = params.cpuparams_batch.n_threads = THREADS
     params.model_alias = {MODEL}
     # What manages the server has no business on the port that serves (the gateway has no route to it either).
     params.endpoint_slots = params.endpoint_props = params.endpoint_metrics = params.ui = False

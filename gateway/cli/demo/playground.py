@@ -1,4 +1,4 @@
-"""The commands that the demo leaves a person with."""
+"""The commands that the demo leaves a person with: whole, so that they can be pasted as they stand."""
 
 from __future__ import annotations
 
@@ -17,15 +17,15 @@ curl https://localhost:{port}/v1/chat/completions \\
 
 PYTHON: Final = """\
 {python} - <<'END'
-  import openai, ssl
-  tls = ssl.create_default_context(cafile="{d}/certs/gateway-ca.pem")
-  tls.load_cert_chain("{d}/certs/alice.pem", "{d}/certs/alice.key")
-  client = openai.OpenAI(base_url="https://localhost:{port}/v1", api_key=open("{d}/tokens/alice").read(),
-                         http_client=openai.DefaultHttpxClient(verify=tls))
-  for piece in client.chat.completions.create(model="{model}", max_tokens=40, stream=True,
-                                              messages=[{{"role": "user", "content": "Count to ten."}}]):
-      print(piece.choices[0].delta.content or "" if piece.choices else "", end="", flush=True)
-  END"""
+import openai, ssl
+tls = ssl.create_default_context(cafile="{d}/certs/gateway-ca.pem")
+tls.load_cert_chain("{d}/certs/alice.pem", "{d}/certs/alice.key")
+client = openai.OpenAI(base_url="https://localhost:{port}/v1", api_key=open("{d}/tokens/alice").read(),
+                       http_client=openai.DefaultHttpxClient(verify=tls))
+for piece in client.chat.completions.create(model="{model}", max_tokens=40, stream=True,
+                                            messages=[{{"role": "user", "content": "Count to ten."}}]):
+    print(piece.choices[0].delta.content or "" if piece.choices else "", end="", flush=True)
+END"""
 
 MINT: Final = """\
 {gateway} token mint --directory {d}/issuer --subject alice --group ml-research \\

@@ -65,8 +65,8 @@ class Screen:
         self.line(f"  {tick} {asked:<{ASKED}}{wanted:<{WANTED}}{printable(got)}")
 
     def commands(self, explained: Iterable[tuple[str, str]]) -> None:
-        """Write commands to try, each under one line that says what it does."""
+        """Write commands to try, each under one line that says what it does; not indented, to be pasted."""
         for what, command in explained:
-            self.line(f"  # {what}", DIM)
-            self.line(f"  {command}")
+            self.line(f"# {what}", DIM)
+            self.line(command)
             self.line()

@@ -18,6 +18,7 @@ if TYPE_CHECKING:
 
     from gateway.cli.demo.screen import Screen
     from gateway.cli.demo.world import World
+    from gateway.credentials.development import Issued
 
 OTHER: Final = "gpt-oss-120b"
 TWICE: Final = b'{"model":"smollm2-135m","model":"gpt-oss-120b","max_tokens":8,"messages":[]}'
@@ -47,7 +48,7 @@ class Tour:
         backend_port: Port of the sidecar in front of the model.
     """
 
-    __slots__ = ("_alice", "_backend_port", "_bob", "_is_right", "_port", "_screen", "_world")
+    __slots__ = ("_alice", "_backend_port", "_bob", "_callers", "_is_right", "_port", "_screen", "_world")
 
     def __init__(self, world: World, screen: Screen, port: int, backend_port: int) -> None:
         self._world = world
@@ -55,19 +56,24 @@ class Tour:
         self._port = port
         self._backend_port = backend_port
         self._is_right = True
-        self._alice = self._caller("alice", "ml-research")
-        self._bob = self._caller("bob", "interns")
+        self._callers: list[Caller] = []
+        self._alice = self._caller(world.alice, world.token("alice", "ml-research", world.alice))
+        self._bob = self._caller(world.bob, world.token("bob", "interns", world.bob))
 
-    def _caller(self, name: str, group: str) -> Caller:
-        owner = self._world.bob if name == "bob" else self._world.alice
-        token = self._world.token(name, group, owner)
-        return Caller(self._port, self._world.pki.ca("gateway"), owner, token)
+    def _caller(self, owner: Issued, token: str) -> Caller:
+        caller = Caller(self._port, self._world.pki.ca("gateway"), owner, token)
+        self._callers.append(caller)
+        return caller
 
     def run(self) -> bool:
         """Go through all of it; tell whether everything came back as it must."""
-        self._answers()
-        self._refusals()
-        self._records()
+        try:
+            self._answers()
+            self._refusals()
+            self._records()
+        finally:
+            for caller in self._callers:
+                caller.client.close()
         return self._is_right
 
     def _answers(self) -> None:
@@ -111,9 +117,9 @@ class Tour:
         alice, bob, owner = self._alice, self._bob, self._world.alice
         gateway, backends = self._world.pki.ca("gateway"), self._world.pki.ca("backends")
         elsewhere = self._world.token("elsewhere", "ml-research", owner, audience="another-service")
-        stranger = Caller(self._port, gateway, owner, elsewhere)
-        forger = Caller(self._port, gateway, owner, flipped(alice.token))
-        thief = Caller(self._port, gateway, self._world.bob, alice.token)
+        stranger = self._caller(owner, elsewhere)
+        forger = self._caller(owner, flipped(alice.token))
+        thief = self._caller(self._world.bob, alice.token)
         front, back = partial(knock, self._port), partial(knock, self._backend_port)
         rejected, forbidden = "401 credential-rejected", "403 forbidden"
         return [

@@ -74,7 +74,7 @@ DIALECTS: Final = {dialect.name: dialect for dialect in _ALL}
 def build_inspector(
     dialect: str,
     *,
-    fingerprint_key: bytes,
+    fingerprint_key: bytes | None,
     schema: object | None = None,
     extra_fields: bool = False,
     wants_usage: bool = False,
@@ -83,7 +83,8 @@ def build_inspector(
 
     Args:
         dialect: One of `DIALECTS`.
-        fingerprint_key: 1 to 64 bytes, the same for all routes and workers.
+        fingerprint_key: 1 to 64 bytes, the same for all workers that count together; None for one
+            that counts alone.
         schema: The route's own JSON Schema as parsed from its file, or None.
         extra_fields: True lets members pass that the dialect's own schema does not know.
         wants_usage: True asks for usage in every chat stream; other dialects have no such thing.

@@ -100,7 +100,9 @@ class OpenAiChat:
 
 def _output_cap(chat: _Chat) -> int | None:
     """Return the largest cap: backends differ in which of the names they obey."""
-    largest = max(
-        chat.get("max_tokens") or 0, chat.get("max_completion_tokens") or 0, chat.get("n_predict") or 0
-    )
+    largest = chat.get("max_tokens") or 0
+    if (other := chat.get("max_completion_tokens")) and other > largest:
+        largest = other
+    if (other := chat.get("n_predict")) and other > largest:
+        largest = other
     return int(largest) or None

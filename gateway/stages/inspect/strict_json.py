@@ -75,7 +75,7 @@ def _quotes(body: bytes) -> int:
     name, and nothing else changes their number but an escaped quote that is written out as `\"`.
     """
     quotes = body.count(b'"')
-    if body.rfind(_ESCAPED_QUOTE) >= 0:  # twice as fast as `in`: it stops at backslashes, which are rare
+    if body.find(b"\\") >= 0 and body.find(_ESCAPED_QUOTE) >= 0:  # one byte is found by memchr, and rare
         # without the escaped backslashes, what still looks like an escaped quote is one
         quotes += body.replace(b"\\\\", b"..").count(_ESCAPED_QUOTE)
     return quotes

@@ -162,6 +162,14 @@ def test_a_stream_that_breaks_is_wrong(tmp_path: Path, monkeypatch: pytest.Monke
     assert "APIConnectionError" in out.getvalue()
 
 
+def test_a_wrong_answer_is_the_exit_code(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Whoever runs the demo in a script learns that something came back that must not."""
+    monkeypatch.setattr(demo, "_start", lambda *_: (1, 2, 3))
+    monkeypatch.setattr(tour.Tour, "run", lambda _: False)
+
+    assert 1 == demo.run(arguments(tmp_path / "demo"))
+
+
 @pytest.mark.slow
 @pytest.mark.timeout(180)
 def test_the_whole_demo(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
@@ -171,7 +179,7 @@ def test_the_whole_demo(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> N
     said = capsys.readouterr().out
 
     assert 0 == code, said
-    assert 11 == said.count("  ✓ ") - 5  # eleven rows, five steps before them
+    assert 17 == said.count("  ✓ ")  # six steps, then eleven rows
     assert "✗" not in said
     assert "Every answer was the expected one." in said
     mint = dict(playground.commands(directory, Path("pytest"), 1, 2))

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import socket
 import ssl
+import struct
 import threading
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from typing import TYPE_CHECKING, ClassVar
@@ -176,6 +178,36 @@ def test_a_gateway_of_another_authority_is_not_believed(pki: DevelopmentPki, por
     assert HANDSHAKE == caller.ask("?").outcome
     assert HANDSHAKE == knock(port, context(pki.ca("backends"), owner)).outcome
     caller.client.close()
+
+
+def test_a_connection_that_is_lost_is_no_refused_handshake(pki: DevelopmentPki, port: int) -> None:
+    """A gateway that breaks off must not look like one that refused."""
+    owner = Issued(pki.directory / "alice.pem", pki.directory / "alice.key")
+    with socket.socket() as deaf:
+        deaf.bind(("127.0.0.1", 0))
+        caller = Caller(deaf.getsockname()[1], pki.ca("gateway"), owner, "a-token")
+        came = caller.ask("?")
+        caller.client.close()
+
+    assert Came("connection lost") == came
+
+
+def test_a_reset_is_a_refused_handshake(pki: DevelopmentPki) -> None:
+    """Some servers hang up without a word."""
+    with socket.socket() as rude:
+        rude.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, struct.pack("ii", 1, 0))
+        rude.bind(("127.0.0.1", 0))
+        rude.listen()
+
+        def hang_up() -> None:
+            rude.accept()[0].close()
+
+        thread = threading.Thread(target=hang_up)
+        thread.start()
+        came = knock(rude.getsockname()[1], context(pki.ca("gateway"), None))
+        thread.join()
+
+    assert HANDSHAKE == came.outcome
 
 
 def test_a_certificate_gets_an_answer(pki: DevelopmentPki, port: int) -> None:

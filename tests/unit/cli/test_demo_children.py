@@ -46,6 +46,7 @@ def test_a_child_that_says_something_else_failed(tmp_path: Path, statement: str)
 def test_a_child_that_stays_silent_failed(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """Patience ends."""
     monkeypatch.setattr(module, "PATIENCE", 0.0)
+    monkeypatch.setattr(module, "FAREWELL", 0.1)
     with pytest.raises(ChildError) as caught, Children(tmp_path) as children:
         children.start_and_hear("one", *SAY, "import time; time.sleep(60)")
 
@@ -73,6 +74,7 @@ def test_a_child_that_ends_instead_of_listening_failed(tmp_path: Path) -> None:
 
 def test_a_stubborn_child_is_killed(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """Who ignores a request to end is ended."""
+    monkeypatch.setattr(module, "FAREWELL", 0.1)
     monkeypatch.setattr(module, "GRACE", 0.2)
     with Children(tmp_path) as children:
         children.start_and_hear("mule", *SAY, STUBBORN)

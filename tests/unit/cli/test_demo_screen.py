@@ -34,7 +34,7 @@ def test_a_file_gets_plain_text() -> None:
     assert "\x1b" not in text
     assert "✓ a" in text
     assert "✗ a" in text
-    assert "  # what\n  command\n" in text
+    assert "\n# what\ncommand\n" in text
 
 
 def test_a_terminal_gets_colours() -> None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import gzip
 from collections.abc import AsyncIterator, Awaitable, Callable
 from typing import TYPE_CHECKING
 
@@ -143,25 +144,34 @@ async def test_waiters_share_one_fetch_and_may_leave(endpoint: Endpoint) -> None
         Endpoint.status(404),
         Endpoint.status(204),
         Endpoint.status(302, Location="/other"),
-        Endpoint.status(200, **{"Content-Encoding": "gzip"}),
     ],
 )
 async def test_bad_answers_keep_the_last_good_keys(endpoint: Endpoint, answer: Answer) -> None:
-    """Errors, redirects (never followed) and encodings we did not ask for change nothing."""
+    """Errors and redirects change nothing; redirects are never followed."""
     clock = FixedClock()
     failures: list[str] = []
     keys = UrlKeySet(endpoint.url, clock, on_failure=failures.append)
     await keys.refresh()
     clock.now += REFRESH_WINDOW
     endpoint.say = answer
-    changed = await keys.refresh()
 
-    if changed:  # a plain body under a wrong label is still what it is
-        assert keys.find("two", "ES256") is not None
-    else:
-        assert (1, 1) == (len(failures), keys.generation)
-        assert keys.find("one", "ES256") is not None
+    assert not await keys.refresh()
+    assert (1, 1) == (len(failures), keys.generation)
+    assert keys.find("one", "ES256") is not None
     assert ["/jwks", "/jwks"] == endpoint.hits
+
+
+async def test_nothing_is_decompressed(endpoint: Endpoint) -> None:
+    """A small compressed body cannot become a large one: it is read as it is, and is no JSON."""
+
+    async def compressed(_: web.Request) -> web.StreamResponse:
+        return web.Response(headers={"Content-Encoding": "gzip"}, body=gzip.compress(key_set(ONE)))
+
+    endpoint.say = compressed
+    failures: list[str] = []
+
+    assert not await UrlKeySet(endpoint.url, FixedClock(), on_failure=failures.append).refresh()
+    assert ["JwksError"] == failures
 
 
 async def test_huge_answers_are_cut_off(endpoint: Endpoint) -> None:

@@ -1,0 +1,1 @@
+"""Doubles of what the line needs from the outside: small, honest, shared."""

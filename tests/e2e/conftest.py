@@ -1,0 +1,38 @@
+"""One world, one backend and one gateway for each worker that runs these tests."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+import pytest
+
+from tests.e2e.backend import Backend
+from tests.e2e.running import RunningGateway
+from tests.e2e.world import World
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+
+@pytest.fixture(scope="session")
+def world(tmp_path_factory: pytest.TempPathFactory) -> World:
+    """Authorities, issuer, callers."""
+    return World(tmp_path_factory.mktemp("world"))
+
+
+@pytest.fixture(scope="session")
+def backend(world: World) -> Iterator[Backend]:
+    """The scripted model server, which demands the gateway's certificate."""
+    with Backend(world.pki, world.backend) as running:
+        yield running
+
+
+@pytest.fixture(scope="session")
+def gateway(
+    world: World, backend: Backend, tmp_path_factory: pytest.TempPathFactory
+) -> Iterator[RunningGateway]:
+    """A gateway that most tests share; those which stop or break one start their own."""
+    directory = tmp_path_factory.mktemp("gateway")
+    configuration = world.configure(directory, backend.port)
+    with RunningGateway(configuration, directory / "audit.jsonl") as running:
+        yield running

@@ -1,0 +1,37 @@
+"""Who calls, as data."""
+
+from __future__ import annotations
+
+import pytest
+
+from gateway.core.identity import NO_CLAIMS, Identity, Peer
+from tests.unit.stages.authorize.material import an_identity
+
+
+@pytest.mark.parametrize(("methods", "expected"), [((), True), (("jwt",), False), (("jwt", "mtls"), False)])
+def test_anonymous_is_who_proved_nothing(methods: tuple[str, ...], expected: bool) -> None:
+    """One verified credential is enough to be somebody."""
+    assert expected is Identity("k", "", "s", methods, frozenset(), 0.0).is_anonymous
+
+
+def test_claims_are_not_shown_and_not_shared() -> None:
+    """A representation, wherever it is printed, has no claims in it; without claims there are none to write."""
+    identity = an_identity("user", claims={"email": "canary@example.org"})
+
+    assert "canary" not in repr(identity)
+    with pytest.raises(TypeError):
+        NO_CLAIMS["admin"] = True  # type: ignore[index]  # what must not work
+
+
+def test_defaults_prove_nothing() -> None:
+    """Whoever does not say so has no scope, no group, no binding."""
+    identity = Identity("k", "", "s", (), frozenset(), 0.0)
+
+    assert (frozenset(), (), False, None, 0.0) == (
+        identity.scopes,
+        identity.groups,
+        identity.bound,
+        identity.auth_time,
+        identity.issued,
+    )
+    assert (None, None) == ((peer := Peer("::1", 1)).certificate, peer.tls)

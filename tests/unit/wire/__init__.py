@@ -1,0 +1,1 @@
+"""The wire in memory: each part alone."""
