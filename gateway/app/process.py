@@ -37,7 +37,7 @@ from gateway.wire.pool import Pool
 from gateway.wire.service import ConnectionBounds, Service, Timeouts
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    from collections.abc import Callable, Iterator
 
     from gateway.app.compilation import Compilation
     from gateway.app.shared_state import Counters, Store
@@ -108,8 +108,9 @@ class Process:
         pool = Pool(compilation.backends)
         stack.callback(pool.close)
         tracer = self._open_traces(stack)
-        gauges: list[Gauge] = []
-        metrics = Metrics(__version__, gauges)
+        metrics = Metrics(
+            __version__, _gauges(lambda: service, pool, audit, self._sink, lambda: observer)
+        )  # read when somebody asks: both are there by then
         observer = Observer(
             audit=audit,
             metrics=metrics,
@@ -134,7 +135,6 @@ class Process:
         )
         service = self._make_service(gateway)
         stack.callback(service.close)
-        gauges += _gauges(service, pool, audit, self._sink, observer)
         await self._open_admin(stack, metrics, store, observer)
         await self._listen(stack, service)
         return service
@@ -310,15 +310,21 @@ def _name(listen: Listen, bound: object) -> str:
     return f"[{listen.host}]:{port}" if ":" in listen.host else f"{listen.host}:{port}"
 
 
-def _gauges(service: Service, pool: Pool, audit: AuditLog, sink: LogSink, observer: Observer) -> list[Gauge]:
+def _gauges(
+    service: Callable[[], Service],
+    pool: Pool,
+    audit: AuditLog,
+    sink: LogSink,
+    observer: Callable[[], Observer],
+) -> list[Gauge]:
     return [
-        Gauge("connections", "Client connections open.", lambda: len(service.connections)),
-        Gauge("requests_active", "Requests being served.", lambda: service.active),
-        Gauge("body_bytes", "Bytes of request bodies held.", lambda: service.body_memory),
+        Gauge("connections", "Client connections open.", lambda: len(service().connections)),
+        Gauge("requests_active", "Requests being served.", lambda: service().active),
+        Gauge("body_bytes", "Bytes of request bodies held.", lambda: service().body_memory),
         Gauge(
             "connections_refused_total",
             "Client connections refused before a request.",
-            lambda: service.refused_connections,
+            lambda: service().refused_connections,
             is_counter=True,
         ),
         Gauge("upstream_connections", "Connections to backends.", lambda: sum(pool.connections().values())),
@@ -327,6 +333,6 @@ def _gauges(service: Service, pool: Pool, audit: AuditLog, sink: LogSink, observ
         Gauge("audit_lost_total", "Records lost.", lambda: audit.lost, is_counter=True),
         Gauge("log_lost_total", "Log lines lost.", lambda: sink.lost, is_counter=True),
         Gauge(
-            "recorder_failures_total", "Faults while recording.", lambda: observer.failures, is_counter=True
+            "recorder_failures_total", "Faults while recording.", lambda: observer().failures, is_counter=True
         ),
     ]

@@ -6,10 +6,11 @@ are lower case; a name that may stand only once does; names the client put in `C
 
 from __future__ import annotations
 
-from collections.abc import Mapping
 from typing import TYPE_CHECKING, final
 
 if TYPE_CHECKING:
+    from collections.abc import Mapping
+
     from gateway.core.identity import Peer
     from gateway.core.ports import Body
 

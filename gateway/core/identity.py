@@ -6,10 +6,12 @@ verified credentials of one request prove together. Neither ever holds a credent
 
 from __future__ import annotations
 
-from collections.abc import Mapping
 from dataclasses import dataclass, field
 from types import MappingProxyType
-from typing import final
+from typing import TYPE_CHECKING, final
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
 
 NO_CLAIMS: Mapping[str, object] = MappingProxyType({})
 

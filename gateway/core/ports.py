@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING, Protocol, final
 
 if TYPE_CHECKING:
+    from collections.abc import Mapping, Sequence
+
     from gateway.core.call import Call
     from gateway.core.exchange import Exchange, Usage
     from gateway.core.identity import Identity

@@ -4,6 +4,8 @@ Two vocabularies on purpose. `Reason` is for the record and the operator; what a
 the coarser public word that `gateway.core.problem` maps it to.
 """
 
+# ruff: noqa: S105 - words about tokens are no passwords
+
 from __future__ import annotations
 
 from dataclasses import dataclass
@@ -74,7 +76,7 @@ class Reason(Enum):
     RATE_EXCEEDED = "rate-exceeded"
     CONCURRENCY_EXCEEDED = "concurrency-exceeded"
     STORE_UNAVAILABLE = "store-unavailable"
-    # inspect: what
+    # inspect, the body
     CONTENT_TYPE = "content-type"
     CONTENT_ENCODING = "content-encoding"
     JSON_INVALID = "json-invalid"

@@ -6,11 +6,12 @@ normalisation that could disagree. Matching looks at method and path alone, neve
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, final
 
 if TYPE_CHECKING:
+    from collections.abc import Iterable, Mapping
+
     from gateway.core.limits import RouteLimits
     from gateway.core.ports import Detector, Inspector, MeterFactory, Policy
 

@@ -18,8 +18,8 @@ if TYPE_CHECKING:
     from gateway.core.exchange import Exchange
 
 # Upper bounds in seconds: decisions are microseconds, answers of models minutes.
-DECISION_BOUNDS: Final = (25e-6, 50e-6, 1e-4, 2.5e-4, 5e-4, 1e-3, 5e-3, 0.025, 0.1, 1.0)
-ANSWER_BOUNDS: Final = (
+DECISION_BOUNDS = (25e-6, 50e-6, 1e-4, 2.5e-4, 5e-4, 1e-3, 5e-3, 0.025, 0.1, 1.0)
+ANSWER_BOUNDS = (
     0.001,
     0.005,
     0.01,

@@ -26,7 +26,7 @@ if TYPE_CHECKING:
     from gateway.observe.metrics import Metrics
 
 # What a bug in here can raise without I/O; anything else is not ours to hide.
-FAULTS: Final = (
+FAULTS = (
     ArithmeticError,
     AssertionError,
     AttributeError,

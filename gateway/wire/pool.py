@@ -172,7 +172,9 @@ class Endpoint:
         except Refused as refused:
             result = refused
         except ssl.SSLError as error:
-            result = refuse(Reason.BACKEND_TLS, note=getattr(error, "reason", None) or "", source=Source.UPSTREAM)
+            result = refuse(
+                Reason.BACKEND_TLS, note=getattr(error, "reason", None) or "", source=Source.UPSTREAM
+            )
         except TimeoutError:
             pass  # as `result` says
         except OSError as error:

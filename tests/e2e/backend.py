@@ -238,8 +238,7 @@ async def _head(writer: asyncio.StreamWriter) -> None:
 
 
 async def _event(writer: asyncio.StreamWriter, document: object) -> None:
-    data = document if isinstance(document, bytes) else msgspec.json.encode(document)
-    piece = b"data: %b\n\n" % data
+    piece = b"data: %b\n\n" % msgspec.json.encode(document)
     writer.write(b"%x\r\n%b\r\n" % (len(piece), piece))
     await writer.drain()
 
@@ -250,6 +249,6 @@ async def _stream(writer: asyncio.StreamWriter, *, pause: float = 0.0, rounds: i
         await _event(writer, _chunk(text))
         await asyncio.sleep(pause)
     await _event(writer, _object("chat.completion.chunk", []) | {"usage": USAGE})
-    await _event(writer, b"[DONE]")
-    writer.write(b"0\r\n\r\n")
+    done = b"data: [DONE]\n\n"  # with the end in one piece: clients hang up as soon as they have read this
+    writer.write(b"%x\r\n%b\r\n0\r\n\r\n" % (len(done), done))
     await writer.drain()

@@ -7,11 +7,10 @@ twice the capacity.
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Generic, NamedTuple, TypeVar, final
+from typing import Generic, NamedTuple, TypeVar, final
 
-if TYPE_CHECKING:
-    from gateway.core.identity import Identity
-    from gateway.core.ports import KeySet
+from gateway.core.identity import Identity  # noqa: TC001 - the compiler reads annotations of classes
+from gateway.core.ports import KeySet  # noqa: TC001 - likewise
 
 Key = TypeVar("Key")
 

@@ -7,6 +7,7 @@ the text.
 
 from __future__ import annotations
 
+from collections.abc import Sequence  # noqa: TC003 - the compiler reads annotations of classes
 from typing import TYPE_CHECKING, Final, TypedDict, cast, final
 
 import msgspec
@@ -18,8 +19,6 @@ from gateway.stages.inspect.document import DocumentReader
 from gateway.stages.inspect.media_type import JSON
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
-
     from gateway.core.call import Call
     from gateway.stages.inspect.fingerprint import Fingerprint
     from gateway.stages.inspect.json_schema import JsonSchema

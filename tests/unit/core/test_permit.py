@@ -40,7 +40,9 @@ PROMPT = Prompt("tiny")
     ],
     ids=["entry", "admission", "vetted", "permit"],
 )
-@pytest.mark.parametrize("seal", [None, object(), True, 1, "seal"], ids=str)
+@pytest.mark.parametrize(
+    "seal", [None, object(), True, 1, "seal"], ids=["none", "object", "true", "one", "text"]
+)
 def test_a_proof_is_never_constructed(forge: Callable[[Any], object], seal: object) -> None:
     """Without the seal there is no proof, whatever stands in its place."""
     with pytest.raises(TypeError, match="issued by its stage"):

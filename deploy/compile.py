@@ -1,0 +1,71 @@
+"""Compiles the request path with mypyc, from the same source, into a copy of the package.
+
+    python deploy/compile.py build/compiled
+    PYTHONSAFEPATH=1 PYTHONPATH=build/compiled python -m gateway run --config gateway.yaml
+
+Needs mypy and a C compiler with Python's headers. The compiled package behaves as the source does, at
+about 60 % of its cost per request; what is not listed here stays plain Python. `make test-compiled` runs
+the suites that go through sockets against it.
+"""
+
+from __future__ import annotations
+
+import shutil
+import subprocess
+import sys
+from pathlib import Path
+
+# What runs for every request. Left out: modules whose classes the compiler does not take (frozen
+# dataclasses with slots, protocols, msgspec structs), and everything that runs once.
+MODULES = (
+    "core/call.py",
+    "core/exchange.py",
+    "core/permit.py",
+    "core/prompt.py",
+    "pipeline.py",
+    "stages/authorize/__init__.py",
+    "stages/authorize/policy.py",
+    "stages/forward.py",
+    "stages/identify/__init__.py",
+    "stages/identify/cache.py",
+    "stages/inspect/__init__.py",
+    "stages/inspect/opaque.py",
+    "stages/inspect/openai_chat.py",
+    "stages/inspect/strict_json.py",
+    "stages/limit.py",
+    "stages/score/__init__.py",
+    "state/counters.py",
+    "state/memory.py",
+    "observe/metrics.py",
+    "observe/recorder.py",
+    "wire/answer.py",
+    "wire/downstream.py",
+    "wire/driver.py",
+    "wire/incoming.py",
+    "wire/reply.py",
+    "wire/upstream.py",
+)
+
+
+def main() -> int:
+    """Copy, compile, report."""
+    if len(sys.argv) != 2:  # noqa: PLR2004 - the program and one argument
+        print(__doc__)
+        return 2
+    root = Path(__file__).resolve().parent.parent
+    target = Path(sys.argv[1])
+    shutil.rmtree(target, ignore_errors=True)
+    shutil.copytree(root / "gateway", target / "gateway", ignore=shutil.ignore_patterns("__pycache__"))
+    shutil.copy(root / "pyproject.toml", target)
+    command = [sys.executable, "-m", "mypyc", *(f"gateway/{module}" for module in MODULES)]
+    result = subprocess.run(command, cwd=target, capture_output=True, text=True, check=False)  # noqa: S603 - our own list
+    if result.returncode:
+        print(result.stdout[-4000:], result.stderr[-4000:], sep="\n", file=sys.stderr)
+        return 1
+    shutil.rmtree(target / "build", ignore_errors=True)
+    print(f"{len(list(target.rglob('*.so')))} modules compiled into {target}")
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -1,0 +1,70 @@
+"""Which store the settings mean."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from structlog.testing import capture_logs
+
+from gateway.app.shared_state import _reporter, _server, make_state
+from gateway.state.counters import MemoryCounters
+from gateway.state.memory import MemoryStore
+from gateway.state.redis import RedisStore
+from gateway.state.redis_counters import RedisCounters
+from tests.unit.app.settings import CLOCK, FULL
+
+if TYPE_CHECKING:
+    from tests.unit.app.settings import Directory
+
+REDIS = 'state: {url: "redis://gateway@127.0.0.1:1/2", password: "file:secret", timeout: 50ms}\n'
+SECURED = """\
+state:
+  url: rediss://gateway@127.0.0.1:1/0
+  password: file:secret
+  tls: {ca: certs/backends-ca.pem, certificate: certs/to-backend.pem, private_key: certs/to-backend.key}
+"""
+PUBLIC = 'state: {url: "rediss://127.0.0.1:1", password: "file:secret", tls: {ca: certs/backends-ca.pem}}\n'
+
+
+def test_memory_needs_nothing(directory: Directory) -> None:
+    """The embedded default."""
+    store, counters = make_state(directory.compile(), CLOCK)
+
+    assert (MemoryStore, MemoryCounters) == (type(store), type(counters))
+
+
+async def test_redis_is_not_connected_yet(directory: Directory) -> None:
+    """Made, and not ready before it was started."""
+    store, counters = make_state(directory.compile(FULL + REDIS), CLOCK)
+
+    assert isinstance(store, RedisStore)
+    assert isinstance(counters, RedisCounters)
+    assert not store.is_ready
+
+
+def test_the_server_is_what_was_written(directory: Directory) -> None:
+    """Address, password and time; TLS with our certificate where the URL says so."""
+    plain = _server(directory.compile(FULL + REDIS))
+    secured = _server(directory.compile(FULL + SECURED))
+    public = _server(directory.compile(FULL + PUBLIC))
+
+    assert (b"correct-horse", None, 0.05) == (plain.password, plain.tls, plain.timeout)
+    assert None not in {secured.tls, public.tls}
+
+
+def test_a_server_without_a_password(directory: Directory) -> None:
+    """None is asked for, none is sent."""
+    assert _server(directory.compile(FULL + 'state: {url: "redis://127.0.0.1:1"}\n')).password is None
+
+
+def test_a_lost_store_is_said_once_each_way() -> None:
+    """As an error with its reason, and as good news."""
+    with capture_logs() as lines:
+        report = _reporter("limits")
+        report("lost", "timeout")
+        report("back", "")
+
+    assert [
+        {"event": "state-lost", "log_level": "error", "what": "limits", "why": "timeout"},
+        {"event": "state-back", "log_level": "info", "what": "limits"},
+    ] == lines
