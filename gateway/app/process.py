@@ -11,7 +11,7 @@ import os
 import signal
 from contextlib import AsyncExitStack, contextmanager
 from functools import partial
-from typing import TYPE_CHECKING, final
+from typing import TYPE_CHECKING, cast, final
 
 import msgspec
 import structlog
@@ -253,10 +253,14 @@ class Process:
         listen = self._compilation.settings.server.listen
         tls = self._compilation.server_tls
         timeout = None if tls is None else service.timeouts.handshake
+
+        def protocol() -> asyncio.Protocol:
+            return cast("asyncio.Protocol", Downstream(service))  # one in all but the base class
+
         with _said(listen):
             if listen.path is not None:
                 server = await loop.create_unix_server(
-                    lambda: Downstream(service),
+                    protocol,
                     listen.path,
                     backlog=BACKLOG,
                     ssl=tls,
@@ -264,7 +268,7 @@ class Process:
                 )
             else:
                 server = await loop.create_server(
-                    lambda: Downstream(service),
+                    protocol,
                     listen.host,
                     listen.port,
                     backlog=BACKLOG,

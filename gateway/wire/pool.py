@@ -11,7 +11,7 @@ import asyncio
 import ssl
 from dataclasses import dataclass
 from ipaddress import ip_address
-from typing import TYPE_CHECKING, final
+from typing import TYPE_CHECKING, cast, final
 
 from gateway.core.refusal import Reason, Refusal, Refused, Source, refuse
 from gateway.wire.deadlines import Deadlines
@@ -192,12 +192,12 @@ class Endpoint:
         settings = self._settings
         if settings.path is not None:
             _, unix = await self._loop.create_unix_connection(
-                lambda: Upstream(self),
+                self._protocol,
                 settings.path,
                 ssl=settings.tls,
                 server_hostname=settings.server_name or ("localhost" if settings.tls else None),
             )
-            return self._watch(unix)
+            return self._watch(cast("Upstream", unix))
         infos = await self._loop.getaddrinfo(settings.host, settings.port, type=1)  # SOCK_STREAM
         if not infos:
             raise refuse(Reason.BACKEND_UNREACHABLE, note="no address", source=Source.UPSTREAM)
@@ -207,7 +207,7 @@ class Endpoint:
         for info in infos:
             try:
                 _, connection = await self._loop.create_connection(
-                    lambda: Upstream(self),
+                    self._protocol,
                     str(info[4][0]),
                     settings.port,
                     ssl=settings.tls,
@@ -218,8 +218,11 @@ class Endpoint:
             except OSError as error:
                 failure = error
             else:
-                return self._watch(connection)
+                return self._watch(cast("Upstream", connection))
         raise failure or OSError("no address")
+
+    def _protocol(self) -> asyncio.Protocol:
+        return cast("asyncio.Protocol", Upstream(self))  # one in all but the base class
 
     def _watch(self, connection: Upstream) -> Upstream:
         if connection.is_open:
@@ -247,9 +250,9 @@ class Endpoint:
         if not connection.is_open:
             raise refuse(Reason.BACKEND_UNREACHABLE, note="closed at once", source=Source.UPSTREAM)
         if settings.path is None:
-            self._check_address(connection.extra("peername")[0])
+            self._check_address(connection.transport_info("peername")[0])
         if settings.tls is not None and settings.verify is not None:
-            certificate = connection.extra("ssl_object").getpeercert(binary_form=True)
+            certificate = connection.transport_info("ssl_object").getpeercert(binary_form=True)
             try:
                 settings.verify(certificate)
             except ValueError as error:

@@ -30,8 +30,8 @@ DROPPED = frozenset(HOP_BY_HOP) | {b"transfer-encoding", b"content-length"}
 
 
 @final
-class Upstream(asyncio.Protocol):
-    """One connection to an endpoint.
+class Upstream:
+    """One connection to an endpoint: an `asyncio.Protocol` in all but the base class.
 
     Args:
         endpoint: Where it leads; gets it back when it is free.
@@ -115,10 +115,12 @@ class Upstream(asyncio.Protocol):
     # -- asyncio.Protocol -----------------------------------------------------------------------------
 
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
+        """The connection stands."""
         # a connector makes no other kind; uvloop's transports do not inherit from asyncio's
         self._transport = cast("asyncio.Transport", transport)
 
     def data_received(self, data: bytes) -> None:
+        """Read what the backend says."""
         answer = self._answer
         if answer is None:  # idle: nobody asked
             self.abort()
@@ -153,9 +155,11 @@ class Upstream(asyncio.Protocol):
         return sum(len(name) + len(value) for name, value in answer.headers) > MAX_HEAD_BYTES
 
     def eof_received(self) -> bool:
+        """The backend says no more."""
         return False
 
     def connection_lost(self, exc: Exception | None) -> None:
+        """The connection is closed."""
         self._transport = None
         self.endpoint.lost(self)
         answer = self._answer
@@ -171,10 +175,12 @@ class Upstream(asyncio.Protocol):
     # -- callbacks of llhttp ----------------------------------------------------------------------------
 
     def on_message_begin(self) -> None:
+        """llhttp: a message begins."""
         # a second answer to one request is an attack on the next client of this connection
         self._has_excess = self._answer is None or self._answer.is_complete
 
     def on_header(self, name: bytes, value: bytes) -> None:
+        """llhttp: a field, or a trailer."""
         answer = self._answer
         if self._is_headed or answer is None or self._has_excess:
             return  # trailers are not passed on
@@ -187,6 +193,7 @@ class Upstream(asyncio.Protocol):
             self._coding = value.rstrip().lower() if self._coding is None else b"repeated"
 
     def on_headers_complete(self) -> None:
+        """llhttp: the head is whole."""
         answer = self._answer
         if answer is None or self._has_excess:
             return
@@ -207,10 +214,12 @@ class Upstream(asyncio.Protocol):
         self._until_close = length is None and self._coding is None
 
     def on_body(self, data: bytes) -> None:
+        """llhttp: a piece of the body."""
         if not self._has_excess:
             self._pieces.append(data)
 
     def on_message_complete(self) -> None:
+        """llhttp: the message has ended."""
         if not self._is_headed or self._has_excess:
             return  # an interim answer, or one that nobody asked for
         self._is_reusable = self._parser.should_keep_alive()
@@ -288,7 +297,7 @@ class Upstream(asyncio.Protocol):
             self.deadline = min(self.endpoint.now() + self._idle, self._final)
             self._transport.resume_reading()
 
-    def extra(self, name: str) -> Any:  # noqa: ANN401 - asyncio says no more
+    def transport_info(self, name: str) -> Any:  # noqa: ANN401 - asyncio says no more
         """Return what the transport knows, as `asyncio.BaseTransport.get_extra_info`."""
         return None if self._transport is None else self._transport.get_extra_info(name)
 

@@ -9,7 +9,7 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from gateway.core.route import Bounds
-from gateway.wire.downstream import MAX_PIPELINED, MAX_SLACK_PER_BYTE, MAX_TRAILERS
+from gateway.wire.reader import MAX_PIPELINED, MAX_SLACK_PER_BYTE, MAX_TRAILERS
 from gateway.wire.driver import Gate
 from gateway.wire.service import Timeouts
 from tests.unit.wire.parts import GET, Clock, FakeTransport, Line, connect, make_service, post, statuses, turn
@@ -686,9 +686,9 @@ async def play(packets: list[bytes], *, is_forgetful: bool) -> tuple[object, ...
     downstream, transport = connect(service)
     for packet in packets:
         if is_forgetful:
-            downstream._prefix = None
+            downstream._reader._prefix = None
         downstream.data_received(packet)
-        await turn(40 if downstream._queue else 1)
+        await turn(40 if downstream._reader.queue else 1)
     transport.abort()
     await turn()
 

@@ -369,7 +369,7 @@ def test_a_connection_that_closed_between_two_turns_of_the_loop() -> None:
     exchange.upstream.connection_lost(None)
 
     assert not exchange.upstream.is_open
-    assert exchange.upstream.extra("peername") is None  # noqa: S610 - no Django here
+    assert exchange.upstream.transport_info("peername") is None
 
     exchange.ask(ASK)
 
