@@ -43,6 +43,7 @@ MODULES = (
     "wire/driver.py",
     "wire/incoming.py",
     "wire/reply.py",
+    "wire/reader.py",
     "wire/upstream.py",
 )
 

@@ -22,7 +22,6 @@ if TYPE_CHECKING:
     from pathlib import Path as File
 
     from gateway.app.findings import Findings
-    from gateway.config.routing import Limits
     from gateway.config.routing import Requirements as RequirementSettings
     from gateway.config.routing import Route as RouteSettings
     from gateway.config.routing import Rule as RuleSettings
@@ -32,6 +31,7 @@ if TYPE_CHECKING:
     from gateway.stages.authorize.conditions import Condition
 
 MAX_SCHEMA_BYTES = 1024 * 1024
+LEASE_SLACK = 30.0  # seconds beyond the longest exchange
 
 
 def compile_routes(settings: Settings, fingerprint_key: bytes | None, findings: Findings) -> RouteTable:
@@ -68,7 +68,7 @@ def _route(
         dialect=route.dialect,
         require=_requirements(route.require),
         policy=Rules(route.name, rules),
-        limits=_limits(route.name, route.limits, is_local=settings.state.on_failure == "local"),
+        limits=_limits(route, is_local=settings.state.on_failure == "local"),
         inspector=inspector,
         meter=METERS[route.dialect],
         detectors=detectors,
@@ -125,16 +125,19 @@ def _requirements(require: RequirementSettings) -> Requirements:
     )
 
 
-def _limits(route: str, limits: Limits, *, is_local: bool) -> RouteLimits:
+def _limits(route: RouteSettings, *, is_local: bool) -> RouteLimits:
+    limits, bounds = route.limits, route.bounds
     rates = tuple(
         RateLimit(rate.text, rate.count, rate.period, min(limits.burst or rate.count, rate.count))
         for rate in limits.requests
     )
     concurrent = limits.concurrent
+    # a slot that a crashed gateway holds comes back when its longest exchange would be over
+    longest = bounds.body_time + bounds.connect + bounds.first_byte + bounds.answer_time + LEASE_SLACK
     return RouteLimits(
-        route,
+        route.name,
         rates,
-        None if concurrent is None else ConcurrencyLimit("concurrent", concurrent),
+        None if concurrent is None else ConcurrencyLimit("concurrent", concurrent, longest),
         is_local_on_failure=is_local,
     )
 

@@ -1,18 +1,22 @@
-"""The command line: arguments only. What a command does stands in the module of its name."""
+"""The command line: arguments only. What a command does stands in the module of its name.
+
+Only the module of the command that is asked for is imported: `gateway version` should not wait for
+what `gateway run` needs.
+"""
 
 from __future__ import annotations
 
 import argparse
 import sys
-from typing import TYPE_CHECKING
+from importlib import import_module
+from typing import TYPE_CHECKING, Final
 
 from gateway import __version__
-from gateway.cli import audit, certs, check, demo, run, token
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
-DESCRIPTION = """\
+DESCRIPTION: Final = """\
 Zero-Trust Model Gateway: every request to a model verified as if it came from an open network.
 
 First steps:
@@ -20,17 +24,32 @@ First steps:
   gateway check gateway.yaml     everything that can be said about a configuration, before it runs
   gateway run --config gateway.yaml
 """
+COMMANDS: Final = {
+    "run": "serve",
+    "check": "check a configuration without running it",
+    "certs": "development certificates: init, issue, revoke",
+    "token": "development tokens: keys, mint",
+    "audit": "prove and read the audit log",
+    "demo": "a real model behind the gateway, a tour, and a playground",
+}
 
 
-def build_parser() -> argparse.ArgumentParser:
-    """Return the parser with all commands."""
+def build_parser(command: str | None) -> argparse.ArgumentParser:
+    """Return the parser.
+
+    Args:
+        command: The command whose arguments are parsed; of the others only name and purpose are known.
+    """
     parser = argparse.ArgumentParser(
         prog="gateway", description=DESCRIPTION, formatter_class=argparse.RawDescriptionHelpFormatter
     )
     parser.add_argument("--version", action="version", version=f"gateway {__version__}")
     commands = parser.add_subparsers(title="commands", metavar="COMMAND", required=True)
-    for command in (run, check, certs, token, audit, demo):
-        command.add(commands)
+    for name, purpose in COMMANDS.items():
+        if name == command:
+            import_module(f"gateway.cli.{name}").add(commands)
+        else:
+            commands.add_parser(name, help=purpose)
     version = commands.add_parser("version", help="print the version")
     version.set_defaults(run=_version)
     return parser
@@ -45,7 +64,9 @@ def main(arguments: Sequence[str] | None = None) -> int:
     Returns:
         Exit code: 0 done, 1 the answer is no, 2 it could not be done.
     """
-    options = build_parser().parse_args(arguments)
+    words = sys.argv[1:] if arguments is None else list(arguments)
+    command = next((word for word in words if not word.startswith("-")), None)
+    options = build_parser(command).parse_args(words)
     try:
         code: int = options.run(options)
     except KeyboardInterrupt:

@@ -7,8 +7,10 @@ met up to `GRAIN` seconds late, never early.
 
 from __future__ import annotations
 
-import asyncio
-from typing import Protocol, final
+from typing import TYPE_CHECKING, Protocol, final
+
+if TYPE_CHECKING:
+    import asyncio
 
 GRAIN = 0.25  # seconds between sweeps
 NEVER = float("inf")

@@ -1,7 +1,8 @@
 """The client's side: one connection, its requests one after the other.
 
-Starts the line for each request as soon as its head is whole; answers pipelined requests in order. A connection that broke a rule of framing is answered once and closed:
-nothing that follows on it can be trusted. docs/behaviour.md says every bound and timeout.
+Starts the line for each request as soon as its head is whole; answers pipelined requests in order.
+A connection that broke a rule of framing is answered once and closed: nothing that follows on it can
+be trusted. docs/behaviour.md says every bound and timeout.
 """
 
 from __future__ import annotations
@@ -77,7 +78,7 @@ class Downstream:
             return
         self.deadline = self._service.now() + self._service.timeouts.head
 
-    def connection_lost(self, exc: Exception | None) -> None:
+    def connection_lost(self, _exc: Exception | None) -> None:
         """The client is gone; whatever runs for it ends."""
         self._transport = None
         self._reader.is_doomed = True
@@ -288,7 +289,7 @@ class Downstream:
         if self._transport is not None:
             self._transport.abort()
 
-    def expire(self, now: float) -> None:
+    def expire(self, _now: float) -> None:
         """A deadline has passed."""
         self.deadline = NEVER
         transport = self._transport

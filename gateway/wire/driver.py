@@ -108,7 +108,7 @@ class Driver:
         if not asyncio.isfuture(awaited):  # a bare yield: nobody would ever resume it
             self.throw(RuntimeError("a line waits for gates and futures only"))
             return
-        awaited._asyncio_future_blocking = False  # what asyncio.Task does
+        awaited._asyncio_future_blocking = False  # noqa: SLF001 - what asyncio.Task does
         awaited.add_done_callback(self._wake)
 
     def _wake(self, _future: asyncio.Future[Any]) -> None:

@@ -161,9 +161,8 @@ class Endpoint:
 
     async def _connect(self, made: asyncio.Future[Upstream | Refused], seconds: float) -> None:
         connection: Upstream | None = None
-        result: Upstream | Refused = refuse(
-            Reason.BACKEND_UNREACHABLE, note="connect timed out", source=Source.UPSTREAM
-        )
+        # what a bug of ours ends with; `spawn` logs it
+        result: Upstream | Refused = refuse(Reason.INTERNAL, note="connecting failed", source=Source.GATEWAY)
         try:
             async with asyncio.timeout(seconds):
                 connection = await self._dial()
@@ -176,7 +175,7 @@ class Endpoint:
                 Reason.BACKEND_TLS, note=getattr(error, "reason", None) or "", source=Source.UPSTREAM
             )
         except TimeoutError:
-            pass  # as `result` says
+            result = refuse(Reason.BACKEND_UNREACHABLE, note="connect timed out", source=Source.UPSTREAM)
         except OSError as error:
             note = type(error).__name__
             result = refuse(Reason.BACKEND_UNREACHABLE, note=note, source=Source.UPSTREAM)

@@ -25,7 +25,7 @@ MAX_TRAILERS = 32
 MAX_SLACK_PER_BYTE = 8  # chunks of one byte need 5; extensions and trailers have no other bound in llhttp
 MAX_LENGTH_DIGITS = 10
 _LENGTH: Final = re.compile(rb"(?<=\r\n[Cc]ontent-[Ll]ength: )[0-9]+(?=\r\n)")
-# Field names seen often: lower-cased once. Only names of well-formed requests could add to a cache, so there is none.
+# Field names seen often, lower-cased once. A fixed table: a cache could be filled by anybody.
 KNOWN_NAMES: Final = {
     spelled: name
     for name in (

@@ -74,10 +74,7 @@ class Reply:
         if close or not self._incoming.is_complete or self._connection.is_draining:
             self.is_closing = True  # the rest of the request is not read: no next one can be found
         ending = b"Connection: close\r\n" if self.is_closing else b""
-        if self._incoming.head.method == "HEAD":
-            body_out = b""
-        else:
-            body_out = body
+        body_out = b"" if self._incoming.head.method == "HEAD" else body
         self._connection.write(
             b"%bDate: %b\r\n%bContent-Length: %d\r\n%b\r\n%b"
             % (status_line(status), self._connection.date(), headers, len(body), ending, body_out)

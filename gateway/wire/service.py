@@ -163,7 +163,7 @@ class Service:
         return self._body_memory
 
     def new_id(self) -> str:
-        """Return an id that no other request of the fleet has: 64 random bits per process, a serial number."""
+        """Return an id unique over the fleet: 64 random bits per process, and a serial number."""
         self._serial += 1
         return f"{self._prefix}{self._serial:012x}"
 

@@ -7,7 +7,6 @@ where it said it would.
 
 from __future__ import annotations
 
-import asyncio
 from typing import TYPE_CHECKING, Any, cast, final
 
 import httptools
@@ -18,6 +17,8 @@ from gateway.wire.deadlines import NEVER
 from gateway.wire.framing import HOP_BY_HOP
 
 if TYPE_CHECKING:
+    import asyncio
+
     from gateway.core.ports import Outbound
     from gateway.core.route import Bounds
     from gateway.wire.pool import Endpoint

@@ -182,7 +182,7 @@ class Line:
             self.assertions,
             self.backends,
             self.recorder,
-            Problems("urn:gateway:problem:", "test", lambda ex, fault: self.reports.append((ex, fault))),
+            Problems(f"urn:{version}:", "test", lambda ex, fault: self.reports.append((ex, fault))),
         )
 
     def set_route(self, **changes: object) -> None:

@@ -258,6 +258,7 @@ def test_a_refusal_has_the_same_runtime(name: str, line: Line) -> None:
     ex = line.run()
 
     assert "version-1" == ex.runtime_version
+    assert msgspec.json.decode(line.reply.body)["type"].startswith("urn:version-1:")
     assert [ex] == line.counters.outcomes
     assert [] == other.recorder.exchanges
 

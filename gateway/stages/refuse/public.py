@@ -35,7 +35,8 @@ class Public:
         is_closing: True if the connection must not be used again: its framing is in doubt, or bytes
             of the request that nobody wants are still on their way.
         challenge: The challenge of a 401, or of a 403 for want of scope.
-        is_silent: True if a detail would tell a route that exists from one that does not.
+        is_silent: True if a detail would help an attacker: tell a route that exists from one that does
+            not, or which part of a forged token to mend.
     """
 
     status: int
@@ -52,6 +53,13 @@ REQUIRED: Final = Public(
 REJECTED: Final = Public(
     401, "credential-rejected", "The credential is not accepted", challenge=Challenge.INVALID_TOKEN
 )
+UNPROVEN: Final = Public(
+    401,
+    "credential-rejected",
+    "The credential is not accepted",
+    challenge=Challenge.INVALID_TOKEN,
+    is_silent=True,
+)  # whoever forges or steals tokens learns nothing; who holds a genuine one learns why it failed
 CERTIFICATE_REJECTED: Final = Public(
     401, "credential-rejected", "The credential is not accepted", challenge=Challenge.PLAIN
 )
@@ -110,21 +118,24 @@ def public(reason: Reason) -> Public:  # noqa: C901, PLR0912 - one flat table
         case Reason.CREDENTIAL_AMBIGUOUS:
             return AMBIGUOUS
         case (
-            Reason.TOKEN_TOO_LARGE
-            | Reason.TOKEN_MALFORMED
-            | Reason.TOKEN_TYPE
+            Reason.TOKEN_TYPE
             | Reason.TOKEN_CRITICAL
             | Reason.TOKEN_ALGORITHM
             | Reason.TOKEN_ISSUER_UNKNOWN
             | Reason.TOKEN_KEY_UNKNOWN
             | Reason.TOKEN_BAD_SIGNATURE
+            | Reason.TOKEN_BINDING
+        ):
+            return UNPROVEN
+        case (
+            Reason.TOKEN_TOO_LARGE
+            | Reason.TOKEN_MALFORMED
             | Reason.TOKEN_CLAIM_MISSING
             | Reason.TOKEN_CLAIM_INVALID
             | Reason.TOKEN_AUDIENCE
             | Reason.TOKEN_EXPIRED
             | Reason.TOKEN_NOT_YET_VALID
             | Reason.TOKEN_LIFETIME
-            | Reason.TOKEN_BINDING
             | Reason.TOKEN_TOO_OLD
         ):
             return REJECTED
