@@ -10,12 +10,12 @@ ONCE    ?=
 # Parts whose every branch must be taken by a test; the rest of the program has its own, lower bar.
 EXACT   := gateway/core/*,gateway/stages/*,gateway/pipeline.py
 
-.PHONY: help demo test lint format docs bench lock clean
+.PHONY: help demo test lint format docs bench compiled test-compiled lock clean
 .DEFAULT_GOAL := help
 
 help: ## List the commands
-	@sed -n 's/^\([a-z]*\):.*## /  make \1|/p' $(MAKEFILE_LIST) | column -t -s '|' 2>/dev/null \
-	  || sed -n 's/^\([a-z]*\):.*## /  make \1   /p' $(MAKEFILE_LIST)
+	@sed -n 's/^\([a-z-]*\):.*## /  make \1|/p' $(MAKEFILE_LIST) | column -t -s '|' 2>/dev/null \
+	  || sed -n 's/^\([a-z-]*\):.*## /  make \1   /p' $(MAKEFILE_LIST)
 
 demo: $(VENV)/.demo ## A real model behind the gateway, a tour, and a playground (ONCE=1: the tour alone)
 	$(BIN)/gateway demo $(if $(ONCE),--once)
@@ -39,8 +39,16 @@ format: $(VENV)/.dev ## Let ruff write the layout
 docs: $(VENV)/.dev ## Write the generated pages again: configuration reference, its JSON Schema
 	$(BIN)/python -m gateway.config.reference
 
-bench: $(VENV)/.dev ## Microseconds per request, part by part
-	$(BIN)/python -m benchmarks
+bench: $(VENV)/.dev ## Microseconds per request through the whole line, without sockets
+	PYTHONPATH=. $(BIN)/python benchmarks/line.py P
+	PYTHONPATH=. $(BIN)/python benchmarks/line.py M
+
+compiled: $(VENV)/.dev ## The request path compiled from the same source, into build/compiled (needs a C compiler)
+	$(BIN)/python deploy/compile.py build/compiled
+
+test-compiled: compiled ## The suites that go through sockets and the line, against the compiled package
+	PYTHONSAFEPATH=1 PYTHONPATH=build/compiled $(BIN)/python deploy/with_package.py build/compiled -q -n $(WORKERS) \
+	  -p no:cacheprovider --import-mode=importlib tests/wire tests/e2e tests/contract
 
 lock: $(VENV)/.uv ## Resolve every dependency anew and pin it by hash
 	$(COMPILE) pyproject.toml --extra demo --group dev --group build -o requirements-dev.lock

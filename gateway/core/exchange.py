@@ -51,10 +51,9 @@ class Usage:
 class Exchange:
     """Facts of one request, in the order in which they become known.
 
-    What is not known yet is a default of the class, so that a new exchange costs five assignments.
+    What is not known yet is a default of the class, so that a new exchange costs few assignments.
     """
 
-    outcome = Outcome.FAILED
     identified_at = 0.0
     entered_at = 0.0
     admitted_at = 0.0
@@ -83,4 +82,5 @@ class Exchange:
         self.call = call  # None: the bytes were no request
         self.started = started  # wall clock, seconds since the epoch
         self.began_at = began_at
+        self.outcome = Outcome.FAILED
         self.usage = Usage()

@@ -50,7 +50,7 @@ class SignedAssertions:
         ValueError: The lifetime is shorter than two seconds.
     """
 
-    __slots__ = ("_audiences", "_capacity", "_header", "_signed", "_signer", "issuer", "lifetime")
+    __slots__ = ("_audiences", "_capacity", "_header", "_issued", "_signer", "issuer", "lifetime")
 
     def __init__(
         self,
@@ -69,7 +69,7 @@ class SignedAssertions:
         self._audiences = dict(audiences or {})
         self._capacity = capacity
         self._header = {"alg": signer.algorithm, "typ": TYPE, "kid": signer.kid}
-        self._signed: dict[_Key, _Signed] = {}
+        self._issued: dict[_Key, _Signed] = {}
 
     @classmethod
     def from_file(
@@ -118,12 +118,12 @@ class SignedAssertions:
             permit.rule,
             permit.model,
         )
-        known = self._signed.get(key)
+        known = self._issued.get(key)
         if known is not None and known[1] <= now < known[0]:
             return known[2], known[3]
-        if len(self._signed) >= self._capacity:
-            self._signed.clear()
-        signed = self._signed[key] = self._sign(permit, now)
+        if len(self._issued) >= self._capacity:
+            self._issued.clear()
+        signed = self._issued[key] = self._sign(permit, now)
         return signed.id, signed.token
 
     def _sign(self, permit: Permit, now: float) -> _Signed:

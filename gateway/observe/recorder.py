@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING, Final, Protocol, final
 
 import msgspec
 
-from gateway.observe.record import RecordEncoder
+from gateway.observe.encoder import RecordEncoder
 
 if TYPE_CHECKING:
     from collections.abc import Callable

@@ -34,7 +34,7 @@ class Spool:
         "_kept",
         "_lines",
         "_stop",
-        "_thread",
+        "_writer",
         "_wake",
         "_write",
         "lost",
@@ -58,7 +58,7 @@ class Spool:
         self._kept: list[bytes] = []
         self._wake = threading.Event()
         self._stop = threading.Event()
-        self._thread = threading.Thread(target=self._run, name=name, daemon=True)
+        self._writer = threading.Thread(target=self._run, name=name, daemon=True)
 
     @property
     def backlog(self) -> int:
@@ -68,11 +68,11 @@ class Spool:
     @property
     def is_running(self) -> bool:
         """True while the thread lives."""
-        return self._thread.is_alive()
+        return self._writer.is_alive()
 
     def start(self) -> None:
         """Start the thread. Call it after any fork."""
-        self._thread.start()
+        self._writer.start()
 
     def put(self, line: bytes) -> bool:
         """Queue a line; False if it was refused because the spool is full."""
@@ -96,11 +96,11 @@ class Spool:
         """
         self._stop.set()
         self._wake.set()
-        if self._thread.is_alive():
-            self._thread.join(seconds)
+        if self._writer.is_alive():
+            self._writer.join(seconds)
         else:
             self._drain()  # never started: write here
-        return not self._thread.is_alive() and self.backlog == 0
+        return not self._writer.is_alive() and self.backlog == 0
 
     def _run(self) -> None:
         while not self._stop.is_set():

@@ -12,7 +12,10 @@ import time
 from typing import TYPE_CHECKING, Any, Self, cast, final
 
 from gateway.core.identity import Peer
+from gateway.core.limits import Ledger
+from gateway.core.permit import issue_admission, issue_entry, issue_permit, issue_vetted
 from gateway.core.ports import ClientGone, Outbound
+from gateway.core.prompt import Prompt
 from gateway.core.refusal import Refused
 from gateway.core.route import Bounds
 from gateway.wire.downstream import Downstream
@@ -221,8 +224,14 @@ class Line:
                 "b", f"{call.method} {target} HTTP/1.1\r\n".encode(), b"", body,
                 is_idempotent=idempotent, has_no_answer_body=call.method == "HEAD",
             )  # fmt: skip
-            permit = cast("Any", self)  # the wire reads `route.bounds` of it, and nothing else
-            answer = await self.pool.open(outbound, permit, cast("Any", None), cast("Any", None))
+            # real proofs about nobody: of all this the wire reads `route.bounds`, and nothing else
+            entry = issue_entry(cast("Any", None), cast("Any", self))
+            answer = await self.pool.open(
+                outbound,
+                issue_permit(entry, None, "any"),
+                issue_admission(entry, Ledger()),
+                issue_vetted(entry, Prompt(), body, b""),
+            )
             headers = b"".join(b"%b: %b\r\n" % each for each in answer.headers if each[0] in ALLOWED)
             await reply.relay(answer, headers, Meter(), self.bounds)
             self._note("served")
@@ -240,11 +249,6 @@ class Line:
         finally:
             if answer is not None:
                 answer.close()
-
-    @property
-    def route(self) -> Line:
-        """So that it can stand in for a permit."""
-        return self
 
     def _note(self, word: str) -> None:
         self.ended.append(word)

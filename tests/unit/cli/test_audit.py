@@ -13,7 +13,7 @@ from gateway.cli import audit as cli
 from gateway.core.refusal import Reason, Refusal
 from gateway.observe.audit import AuditLog, Signer
 from gateway.observe.chain import Head, Kind, link
-from gateway.observe.record import RecordEncoder
+from gateway.observe.encoder import RecordEncoder
 from tests.unit.observe.exchanges import ALICE, ManualClock, malformed, refused, served
 from tests.unit.observe.test_audit import KEY
 

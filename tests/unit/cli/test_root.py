@@ -87,4 +87,4 @@ def test_options_are_the_commands(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(run, "run", lambda options: len(str(options.config)))
 
     assert 3 == main(["run", "--config", "abc"])
-    assert "gateway" == build_parser().prog
+    assert "gateway" == build_parser("run").prog

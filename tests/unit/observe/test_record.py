@@ -13,8 +13,9 @@ from gateway.core.exchange import Exchange, Outcome
 from gateway.core.limits import Ledger
 from gateway.core.refusal import LimitState, Reason, Refusal, Source
 from gateway.core.signals import Risk, Signal
-from gateway.observe import record as module
-from gateway.observe.record import Record, RecordEncoder, Who
+from gateway.observe import encoder as module
+from gateway.observe.encoder import RecordEncoder
+from gateway.observe.record import Record, Who
 from tests.unit.observe.exchanges import ALICE, arrived, malformed, refused, served
 
 
