@@ -33,23 +33,46 @@ sys.path.insert(0, str(Path(__file__).resolve().parent))
 from peer import configuration
 
 ROUNDS, REQUESTS = 5, 10_000
-ANSWER = b'{"id":"x","object":"chat.completion","model":"gpt-4o-mini","choices":[{"index":0,"message":{"role":"assistant","content":"%b"},"finish_reason":"stop"}],"usage":{"prompt_tokens":210,"completion_tokens":95,"total_tokens":305}}' % (b"jumps over it. " * 25)
-RESPONSE = b"HTTP/1.1 200 OK\r\nContent-Type: application/json\r\nContent-Length: %d\r\n\r\n%b" % (len(ANSWER), ANSWER)
-BODY = msgspec.json.encode({
-    "model": "gpt-4o-mini",
-    "messages": [{"role": "system", "content": "You are a helpful assistant."},
-                 {"role": "user", "content": "Explain how a reverse proxy works. " * 24}],
-    "temperature": 0.7, "max_tokens": 128,
-})
+ANSWER = (
+    b'{"id":"x","object":"chat.completion","model":"gpt-4o-mini","choices":[{"index":0,"message":{"role":"assistant","content":"%b"},"finish_reason":"stop"}],"usage":{"prompt_tokens":210,"completion_tokens":95,"total_tokens":305}}'
+    % (b"jumps over it. " * 25)
+)
+RESPONSE = b"HTTP/1.1 200 OK\r\nContent-Type: application/json\r\nContent-Length: %d\r\n\r\n%b" % (
+    len(ANSWER),
+    ANSWER,
+)
+BODY = msgspec.json.encode(
+    {
+        "model": "gpt-4o-mini",
+        "messages": [
+            {"role": "system", "content": "You are a helpful assistant."},
+            {"role": "user", "content": "Explain how a reverse proxy works. " * 24},
+        ],
+        "temperature": 0.7,
+        "max_tokens": 128,
+    }
+)
 
 
 class Transport:
-    def __init__(self): self.out = b""
-    def write(self, data): self.out = data
-    def get_extra_info(self, name): return ("127.0.0.1", 5) if name == "peername" else None
-    def is_closing(self): return False
-    def can_write_eof(self): return False
-    def abort(self): pass
+    def __init__(self):
+        self.out = b""
+
+    def write(self, data):
+        self.out = data
+
+    def get_extra_info(self, name):
+        return ("127.0.0.1", 5) if name == "peername" else None
+
+    def is_closing(self):
+        return False
+
+    def can_write_eof(self):
+        return False
+
+    def abort(self):
+        pass
+
     close = pause_reading = resume_reading = abort
 
 
@@ -60,11 +83,24 @@ async def main(mode, is_profiled):
     pki.init()
     server = pki.issue("localhost", kind="server", dns=["localhost"])
     client = pki.issue("client", kind="client", spiffe="spiffe://bench.test/sa/client-0")
-    issuer = DevelopmentIssuer.create(directory / "issuer", "ES256", issuer="https://issuer.bench.test", audience="inference-gateway")
-    token = issuer.mint(subject="client-0", scopes=["chat.completions"], headers={"typ": "JWT"}, expires_in=3600) if mode == "M" else None
-    x = SimpleNamespace(pki=directory, mode=mode, alg="ES256", rate=1e6, port=0, upstream_port=9, work=directory)
+    issuer = DevelopmentIssuer.create(
+        directory / "issuer", "ES256", issuer="https://issuer.bench.test", audience="inference-gateway"
+    )
+    token = (
+        issuer.mint(subject="client-0", scopes=["chat.completions"], headers={"typ": "JWT"}, expires_in=3600)
+        if mode == "M"
+        else None
+    )
+    x = SimpleNamespace(
+        pki=directory, mode=mode, alg="ES256", rate=1e6, port=0, upstream_port=9, work=directory
+    )
     text = configuration(x, log=mode == "M")
-    for old, new in ((f"{directory}/server.pem", server[0]), (f"{directory}/server.key", server[1]), (f"{directory}/ca.pem", pki.ca("clients")), (f"{directory}/jwks.json", issuer.jwks)):
+    for old, new in (
+        (f"{directory}/server.pem", server[0]),
+        (f"{directory}/server.key", server[1]),
+        (f"{directory}/ca.pem", pki.ca("clients")),
+        (f"{directory}/jwks.json", issuer.jwks),
+    ):
         text = text.replace(str(old), str(new))
     (directory / "gateway.yaml").write_text(text)
     compilation = compile_settings(load(directory / "gateway.yaml", clock), directory, clock)
@@ -73,11 +109,19 @@ async def main(mode, is_profiled):
     sink.start()
     process = Process(compilation, clock, sink)
     from contextlib import AsyncExitStack
+
     async with AsyncExitStack() as stack:
         service = await process._open(stack)
         from cryptography import x509
         from cryptography.hazmat.primitives.serialization import Encoding
-        certificate = Certificates().read(x509.load_pem_x509_certificate(Path(client[0]).read_bytes()).public_bytes(Encoding.DER)) if mode == "M" else None
+
+        certificate = (
+            Certificates().read(
+                x509.load_pem_x509_certificate(Path(client[0]).read_bytes()).public_bytes(Encoding.DER)
+            )
+            if mode == "M"
+            else None
+        )
         service._make_peer = lambda transport: Peer("127.0.0.1", 5, certificate)
         pool = service.handler.runtime.backends
         endpoint = pool._endpoints["bench"][0]
@@ -88,8 +132,10 @@ async def main(mode, is_profiled):
         down, transport = Downstream(service), Transport()
         down.connection_made(transport)
         authorization = f"Authorization: Bearer {token}\r\n" if token else ""
-        request = (f"POST /v1/chat/completions HTTP/1.1\r\nHost: localhost:1\r\nUser-Agent: loadgen/1\r\nAccept: */*\r\n"
-                   f"Content-Type: application/json\r\n{authorization}Content-Length: {len(BODY)}\r\n\r\n").encode() + BODY
+        request = (
+            f"POST /v1/chat/completions HTTP/1.1\r\nHost: localhost:1\r\nUser-Agent: loadgen/1\r\nAccept: */*\r\n"
+            f"Content-Type: application/json\r\n{authorization}Content-Length: {len(BODY)}\r\n\r\n"
+        ).encode() + BODY
 
         def one():
             down.data_received(request)
@@ -104,7 +150,9 @@ async def main(mode, is_profiled):
                 one()
                 if count % 500 == 499:
                     await asyncio.sleep(0.001)
-            print(f"{mode}: {(time.thread_time() - thread) / REQUESTS * 1e6:6.2f} us on the loop, {(time.process_time() - cpu) / REQUESTS * 1e6:6.2f} us with the writing threads")
+            print(
+                f"{mode}: {(time.thread_time() - thread) / REQUESTS * 1e6:6.2f} us on the loop, {(time.process_time() - cpu) / REQUESTS * 1e6:6.2f} us with the writing threads"
+            )
         if is_profiled:
             profile = cProfile.Profile()
             profile.enable()

@@ -69,7 +69,7 @@ def make_peer(base):
         kind = "Python, asyncio protocols on uvloop"
 
         def cmd(self, x):
-            path = x.write("gateway.yaml", configuration(x, log=x.mode == "M"))
+            path = x.write("gateway.yaml", configuration(x, log=False))
             return [sys.executable, "-m", "gateway", "run", "--config", path], {}
 
         def version(self):

@@ -44,6 +44,7 @@ MODULES = (
     "stages/inspect/openai_chat.py",
     "stages/inspect/strict_json.py",
     "stages/limit.py",
+    "stages/meter/__init__.py",
     "stages/score/__init__.py",
     "state/counters.py",
     "state/memory.py",

@@ -34,9 +34,9 @@ class Spool:
         "_kept",
         "_lines",
         "_stop",
-        "_writer",
         "_wake",
         "_write",
+        "_writer",
         "lost",
     )
 

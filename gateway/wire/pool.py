@@ -281,7 +281,7 @@ class Pool:
         self._next = dict.fromkeys(self._endpoints, 0)
 
     async def open(
-        self, outbound: Outbound, permit: Permit, admission: Admission, vetted: Vetted, /
+        self, outbound: Outbound, permit: Permit, _admission: Admission, _vetted: Vetted, /
     ) -> Answer:
         """Send a request and wait for the answer's head. See `core.ports.Backends`."""
         bounds = permit.route.bounds

@@ -9,8 +9,8 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from gateway.core.route import Bounds
-from gateway.wire.reader import MAX_PIPELINED, MAX_SLACK_PER_BYTE, MAX_TRAILERS
 from gateway.wire.driver import Gate
+from gateway.wire.reader import MAX_PIPELINED, MAX_SLACK_PER_BYTE, MAX_TRAILERS
 from gateway.wire.service import Timeouts
 from tests.unit.wire.parts import GET, Clock, FakeTransport, Line, connect, make_service, post, statuses, turn
 
