@@ -51,9 +51,7 @@ class Gateway:
                 raise Refused(NO_RECORD)  # noqa: TRY301 - caught by the one handler below
             identity = ex.identity = await identify(call, rt.identification, now)  # who?
             ex.identified_at = tick()
-            route = ex.route = rt.routes.match(
-                call.method, call.path
-            )  # after identify: strangers learn nothing
+            route = ex.route = rt.routes.match(call.method, call.path)  # so strangers learn nothing
             entry = enter(identity, route, call, now)  # may they knock? what the head alone can deny
             ex.entered_at = tick()
             admission = await limit(entry, rt.store)  # how much? usually no I/O
@@ -66,12 +64,9 @@ class Gateway:
             prompt = ex.prompt = vetted.prompt
             ex.inspected_at = tick()
             risk = ex.risk = score(entry, prompt, rt.counters)  # how unusual?
-            permit = ex.permit = authorize(
-                entry, call, vetted, risk, now
-            )  # exactly this, to exactly this model
-            outbound, ex.assertion = prepare(
-                call, permit, vetted, rt.assertions, now
-            )  # what leaves, by allow-list
+            now = rt.clock.wall()  # a body may have taken its time
+            permit = ex.permit = authorize(entry, call, vetted, risk, now)  # exactly this, to this model
+            outbound, ex.assertion = prepare(call, permit, vetted, rt.assertions, now)  # by allow-list
             ex.forwarded_at = tick()
             answer = await rt.backends.open(outbound, permit, admission, vetted)
             ex.answered_at = tick()

@@ -42,6 +42,7 @@ __all__ = [
 ]
 
 _UNKNOWN: Final = Refusal(Reason.ROUTE_UNKNOWN, DENIED)
+EXPIRED: Final = Refusal(Reason.TOKEN_EXPIRED, "The credential expired before the body had arrived.")
 
 
 def enter(identity: Identity, route: Route | None, call: Call, now: float) -> Entry:
@@ -77,17 +78,19 @@ def authorize(entry: Entry, call: Call, vetted: Vetted, risk: Risk, now: float) 
         call: The head of the request.
         vetted: The inspected body.
         risk: How unusual the request is.
-        now: Seconds since the epoch, the same as for `enter`.
+        now: Seconds since the epoch; later than for `enter` by what the body took.
 
     Returns:
         Proof that it may be sent.
 
     Raises:
-        Refused: `NO_RULE_ALLOWS`, `DENIED_BY_RULE` or `RULE_ERROR`.
+        Refused: `NO_RULE_ALLOWS`, `DENIED_BY_RULE`, `RULE_ERROR`, or `TOKEN_EXPIRED` since `enter`.
         TypeError: The proofs are of two different requests: a mistake of ours.
     """
     if vetted.entry is not entry:
         raise TypeError("the body was vetted for another entry")
+    if not now < entry.identity.expires:  # nothing is trusted for longer than it is proven
+        raise Refused(EXPIRED)
     decision = entry.route.policy.decide(entry.identity, call, vetted.prompt, risk, now)
     if isinstance(decision, Refusal):
         raise Refused(decision)

@@ -119,6 +119,18 @@ def test_the_body_can_still_be_refused() -> None:
     assert reasons == [(Reason.NO_RULE_ALLOWS, None), (Reason.DENIED_BY_RULE, "risky")]
 
 
+def test_a_credential_that_ends_while_the_body_arrives_ends_the_request() -> None:
+    """What was proven at the head must still be proven when the request would leave."""
+    entry = enter(an_identity("a"), a_route(ANYBODY), a_call(), NOW)
+    vetted = issue_vetted(entry, Prompt("m"), b"{}", b"application/json")
+    end = entry.identity.expires
+
+    assert "any" == authorize(entry, a_call(), vetted, NO_RISK, end - 0.001).rule
+    with pytest.raises(Refused) as late:
+        authorize(entry, a_call(), vetted, NO_RISK, end)
+    assert Reason.TOKEN_EXPIRED is late.value.refusal.reason
+
+
 def test_proofs_of_two_requests_do_not_mix() -> None:
     """A body that was vetted for another entry permits nothing."""
     entry, other = _entry(ANYBODY), _entry(ANYBODY)
