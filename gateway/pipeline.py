@@ -47,8 +47,7 @@ class Gateway:
         ex = Exchange(call.id, call.peer, call, now, tick())
         answer = admission = None
         try:
-            if not rt.record.is_healthy:  # nothing happens that can not be written down
-                raise Refused(NO_RECORD)  # noqa: TRY301 - caught by the one handler below
+            _require_record(rt)  # nothing happens that can not be written down
             identity = ex.identity = await identify(call, rt.identification, now)  # who?
             ex.identified_at = tick()
             route = ex.route = rt.routes.match(call.method, call.path)  # so strangers learn nothing
@@ -118,3 +117,8 @@ class Gateway:
         if ex.identity is not None:
             rt.counters.outcome(ex)
         rt.record(ex)
+
+
+def _require_record(rt: Runtime) -> None:
+    if not rt.record.is_healthy:
+        raise Refused(NO_RECORD)

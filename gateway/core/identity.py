@@ -6,18 +6,16 @@ verified credentials of one request prove together. Neither ever holds a credent
 
 from __future__ import annotations
 
+from collections.abc import Mapping  # noqa: TC003 - the compiler reads annotations of classes
 from dataclasses import dataclass, field
 from types import MappingProxyType
-from typing import TYPE_CHECKING, final
-
-if TYPE_CHECKING:
-    from collections.abc import Mapping
+from typing import final
 
 NO_CLAIMS: Mapping[str, object] = MappingProxyType({})
 
 
 @final
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True)
 class PeerCertificate:
     """The client certificate that the TLS handshake proved possession of.
 
@@ -45,7 +43,7 @@ class PeerCertificate:
 
 
 @final
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True)
 class Peer:
     """The other end of one client connection.
 
@@ -63,7 +61,7 @@ class Peer:
 
 
 @final
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True)
 class Identity:
     """One caller, as far as verified credentials prove it.
 

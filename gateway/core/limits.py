@@ -8,14 +8,13 @@ are held together by one contract suite.
 from __future__ import annotations
 
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING, final
+from typing import final
 
-if TYPE_CHECKING:
-    from gateway.core.refusal import LimitState
+from gateway.core.refusal import LimitState  # noqa: TC001 - the compiler reads annotations of classes
 
 
 @final
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True)
 class RateLimit:
     """At most `count` requests per `period`, of which `burst` may come at once.
 
@@ -39,7 +38,7 @@ class RateLimit:
 
 
 @final
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True)
 class ConcurrencyLimit:
     """At most `maximum` requests of one identity at the same time.
 
@@ -56,7 +55,7 @@ class ConcurrencyLimit:
 
 
 @final
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True)
 class RouteLimits:
     """All limits of one route; charged all or none.
 

@@ -6,18 +6,16 @@ normalisation that could disagree. Matching looks at method and path alone, neve
 
 from __future__ import annotations
 
+from collections.abc import Iterable, Mapping  # noqa: TC003 - the compiler reads annotations of classes
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING, final
+from typing import final
 
-if TYPE_CHECKING:
-    from collections.abc import Iterable, Mapping
-
-    from gateway.core.limits import RouteLimits
-    from gateway.core.ports import Detector, Inspector, MeterFactory, Policy
+from gateway.core.limits import RouteLimits  # noqa: TC001 - the compiler reads annotations of classes
+from gateway.core.ports import Detector, Inspector, MeterFactory, Policy  # noqa: TC001 - the compiler reads annotations of classes
 
 
 @final
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True)
 class Bounds:
     """Bounds of one route. Sizes in bytes, times in seconds.
 
@@ -41,7 +39,7 @@ class Bounds:
 
 
 @final
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True)
 class Requirements:
     """What a route demands of the credentials, before any rule is asked.
 
@@ -61,7 +59,7 @@ class Requirements:
 
 
 @final
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True)
 class Route:
     """One route, compiled. Immutable: a request keeps the one it was matched to.
 

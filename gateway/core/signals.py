@@ -62,7 +62,7 @@ class History:
 
 
 @final
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True)
 class Signal:
     """One named observation that speaks for abuse.
 
@@ -78,7 +78,7 @@ class Signal:
 
 
 @final
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True)
 class Risk:
     """The verdict on one request: a score in [0, 1] and the signals it is made of."""
 

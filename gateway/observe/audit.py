@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING, final
 
 import msgspec
 
-from gateway.observe.chain import Kind, link, sign
+from gateway.observe.chain import Kind, link, link_all, sign
 from gateway.observe.journal import AuditBroken, Journal
 from gateway.observe.spool import Spool
 
@@ -140,9 +140,8 @@ class AuditLog:
         if losses > self._noted_losses:
             events.append(_event("records-lost", losses - self._noted_losses))
         for kind, payloads in ((Kind.EVENT, events), (Kind.RECORD, records)):
-            for payload in payloads:
-                head, line = link(head, kind, payload)
-                lines.append(line)
+            head, chained = link_all(head, kind, payloads)
+            lines += chained
         unsigned = self._unsigned + len(lines)
         signer = self._signer if self._is_checkpoint_due(unsigned) else None
         if signer is not None:

@@ -29,6 +29,8 @@ from typing import TYPE_CHECKING, Final, NamedTuple, final
 import msgspec
 
 if TYPE_CHECKING:
+    from collections.abc import Iterable
+
     from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
 
 GENESIS: Final = bytes(32)
@@ -87,16 +89,27 @@ def link(head: Head, kind: Kind, payload: bytes) -> tuple[Head, bytes]:
     Returns:
         The new head, and the line with its line end.
     """
-    seq = head.seq + 1
-    digest = sha256(b"%b%b%b%b" % (head.hash, seq.to_bytes(8, "big"), _BYTES[kind], payload)).digest()
-    line = b'{"seq":%d,"prev":"%b%b%b,"hash":"%b"}\n' % (
-        seq,
-        head.hash.hex().encode(),
-        _KEYS[kind],
-        payload,
-        digest.hex().encode(),
-    )
-    return Head(seq, digest), line
+    new, lines = link_all(head, kind, (payload,))
+    return new, lines[0]
+
+
+def link_all(head: Head, kind: Kind, payloads: Iterable[bytes]) -> tuple[Head, list[bytes]]:
+    """Chain payloads of one kind to a head, one after the other.
+
+    Returns:
+        The new head, and the lines with their line ends.
+    """
+    seq, last = head
+    tag, key = _BYTES[kind], _KEYS[kind]
+    before = last.hex().encode()
+    lines: list[bytes] = []
+    for payload in payloads:
+        seq += 1
+        last = sha256(b"%b%b%b%b" % (last, seq.to_bytes(8, "big"), tag, payload)).digest()
+        after = last.hex().encode()
+        lines.append(b'{"seq":%d,"prev":"%b%b%b,"hash":"%b"}\n' % (seq, before, key, payload, after))
+        before = after
+    return Head(seq, last), lines
 
 
 def parse(line: bytes) -> Line:

@@ -21,7 +21,7 @@ MAX_TEXT: Final = 256  # characters of one client-controlled field
 # U+2028 and U+2029 (line ends to JavaScript), invisible operators, BOM, interlinear marks and tags.
 _UNSAFE_TEXT: Final = re.compile(
     "[\x00-\x1f\x7f-\x9f\xad\u061c\u180e\u200b-\u200f\u2028-\u202e\u2060-\u206f\ufeff\ufff9-\ufffb"
-    "\U000e0000-\U000e007f\ud800-\udfff]"
+    f"\U000e0000-\U000e007f{chr(0xD800)}-{chr(0xDFFF)}]"
 )
 # The same characters as UTF-8. Lead bytes never occur inside another character, so no false hits.
 _UNSAFE_BYTES: Final = re.compile(
