@@ -11,13 +11,13 @@ import contextlib
 import time
 from typing import TYPE_CHECKING, Any, Self, cast, final
 
-from gateway.core.identity import Peer
-from gateway.core.limits import Ledger
+from gateway.core.identity import Identity, Peer
+from gateway.core.limits import Ledger, RouteLimits
 from gateway.core.permit import issue_admission, issue_entry, issue_permit, issue_vetted
 from gateway.core.ports import ClientGone, Outbound
 from gateway.core.prompt import Prompt
 from gateway.core.refusal import Refused
-from gateway.core.route import Bounds
+from gateway.core.route import Bounds, Requirements, Route
 from gateway.wire.downstream import Downstream
 from gateway.wire.pool import BackendSettings, EndpointSettings, Pool
 from gateway.wire.service import ConnectionBounds, Service, Timeouts
@@ -199,6 +199,11 @@ class Meter:
         """The end."""
 
 
+NOBODY = Identity(
+    key="nobody", issuer="", subject="nobody", methods=(), roles=frozenset(), expires=float("inf")
+)
+
+
 @final
 class Line:
     """Body, backend, relay: the pipeline without its checks. Writes down how requests ended."""
@@ -206,6 +211,11 @@ class Line:
     def __init__(self, pool: Pool, bounds: Bounds) -> None:
         self.pool = pool
         self.bounds = bounds
+        self.route = Route(
+            name="any", methods=frozenset(), path="/", backend="b", dialect="opaque",
+            require=Requirements(), policy=cast("Any", None), limits=RouteLimits("any"),
+            inspector=cast("Any", None), meter=cast("Any", None), bounds=bounds,
+        )  # fmt: skip
         self.ended: list[str] = []
         self.refused: list[str] = []
         self.end = asyncio.Event()
@@ -225,7 +235,7 @@ class Line:
                 is_idempotent=idempotent, has_no_answer_body=call.method == "HEAD",
             )  # fmt: skip
             # real proofs about nobody: of all this the wire reads `route.bounds`, and nothing else
-            entry = issue_entry(cast("Any", None), cast("Any", self))
+            entry = issue_entry(NOBODY, self.route)
             answer = await self.pool.open(
                 outbound,
                 issue_permit(entry, None, "any"),
