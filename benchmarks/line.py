@@ -64,6 +64,9 @@ class Transport:
     def get_extra_info(self, name):
         return ("127.0.0.1", 5) if name == "peername" else None
 
+    def get_write_buffer_size(self):
+        return 0
+
     def is_closing(self):
         return False
 

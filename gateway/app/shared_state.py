@@ -42,7 +42,8 @@ def make_state(compilation: Compilation, clock: Clock) -> tuple[Store, Counters]
         )
         return local, counters
     server = _server(compilation)
-    store = RedisStore(server, local, blinding=compilation.blinding, report=_reporter("limits"))
+    share = 1.0 / (compilation.settings.state.processes or 1)  # demanded where it matters
+    store = RedisStore(server, local, share=share, blinding=compilation.blinding, report=_reporter("limits"))
     return store, RedisCounters(
         server,
         clock,

@@ -59,6 +59,9 @@ class State(Section):
         "refuse",
         "What happens when it does not answer: refuse requests, or go on with a local share of the limits.",
     )
+    processes: Annotated[int, Field(ge=1, le=10_000)] | None = setting(
+        None, "How many gateways share the limits; each grants that part alone under `on_failure: local`."
+    )
     timeout: Duration = setting("200ms", "How long a request waits for it.")
     password: Secret | None = setting(None, "Password of the user in the URL.")
     tls: StateTls | None = setting(None, "How a `rediss://` server is verified.")

@@ -57,15 +57,9 @@ _SEGMENT = re.compile(rb"(?:[A-Za-z0-9._~!$&'()*+,=:@-]|%[0-9A-F]{2})+")
 _QUERY = re.compile(rb"[A-Za-z0-9._~!$&'()*+,;=:@/?%\[\]|{}^`\"<>-]*")
 _ESCAPE = re.compile(rb"%([0-9A-F]{2})")
 _UNRESERVED = frozenset(b"ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789-._~")
-_FORBIDDEN_ESCAPES = frozenset(range(0x20)) | {
-    0x7F,
-    ord("/"),
-    ord("\\"),
-    ord("%"),
-    ord(";"),
-    ord("?"),
-    ord("#"),
-}
+# What no escape may stand for: controls, delimiters, and everything that `_SEGMENT` takes as it is. A path
+# has one spelling, or two routes could mean one resource (`secret%3Apredict` beside `secret:predict`).
+_FORBIDDEN_ESCAPES = frozenset(range(0x20)) | {0x7F} | frozenset(b"/\\%;?#") | frozenset(b"!$&'()*+,=:@")
 
 
 def check_name(name: bytes) -> bool:

@@ -151,8 +151,11 @@ class Endpoint:
         try:
             result = await made
         except BaseException:  # the client is gone: so is the reason to connect
-            task.cancel()
-            if made.done() and isinstance(late := made.result(), Upstream):
+            # after the task's first step: one that never began would never give its slot back
+            self._loop.call_soon(task.cancel)
+            if not made.done():
+                made.cancel()  # a connection that is made all the same is closed by `_connect`
+            elif isinstance(late := made.result(), Upstream):
                 late.abort()  # made in the very turn in which the client went
             raise
         if isinstance(result, Refused):

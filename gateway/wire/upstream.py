@@ -155,6 +155,12 @@ class Upstream:
             return not self._pieces and not answer.is_complete
         return sum(len(name) + len(value) for name, value in answer.headers) > MAX_HEAD_BYTES
 
+    def pause_writing(self) -> None:
+        """The backend reads slower than we write: nothing to do, requests are whole and bounded."""
+
+    def resume_writing(self) -> None:
+        """The backend has caught up."""
+
     def eof_received(self) -> bool:
         """The backend says no more."""
         return False
@@ -236,6 +242,10 @@ class Upstream:
         if self._coding is not None and (self._coding != b"chunked" or answer.length is not None):
             self._fail(self._broken("transfer coding"))
             return
+        if self._until_close and self.transport_info("ssl_object") is not None:
+            # nobody can tell its end from a cut: uvloop hides whether close_notify came (RFC 9112, 9.8)
+            self._fail(self._broken("neither length nor chunks, over TLS"))
+            return
         pieces = self._pieces
         if pieces:
             self._pieces = []
@@ -261,7 +271,11 @@ class Upstream:
         self._answer = None
         self.deadline = NEVER
         self._final = NEVER
-        if self._is_reusable and not self._is_paused and not self._has_excess:
+        transport = self._transport
+        is_clean = self._is_reusable and not self._is_paused and not self._has_excess
+        # an answer may come before the request has left: what is still unsent must never stand before
+        # the next client's request
+        if is_clean and transport is not None and not transport.get_write_buffer_size():
             self.endpoint.free(self)
         else:
             self.abort()

@@ -29,6 +29,10 @@ def check_bindings(subject: Subject) -> Iterator[Finding]:
             )
     if settings.state.tls is not None:
         yield from _pair(("state", "tls"), settings.state.tls)
+    state = settings.state
+    if state.on_failure == "local" and state.url.scheme != "memory" and state.processes is None:
+        message = "each gateway must know its share of the limits: how many of them are there?"
+        yield Finding(("state", "on_failure"), message, "add `processes: 2`, or as many as there are")
     for index, route in enumerate(settings.routes):
         if route.bounds.body > settings.server.bounds.body_memory:
             message = "one body would be larger than the memory for all bodies together"

@@ -21,7 +21,12 @@ OWN_HEADERS: Final = frozenset(
     b"api-key authorization connection content-encoding content-length cookie date forwarded host "
     b"keep-alive proxy-authenticate proxy-authorization proxy-connection server set-cookie te trailer "
     b"transfer-encoding upgrade via x-api-key x-forwarded-for x-forwarded-host x-forwarded-proto "
-    b"x-real-ip".split()
+    b"x-gateway-assertion x-real-ip".split()
+)
+# beside those, on the way to a backend: what the gateway writes itself, and more kinds of credentials
+OWN_REQUEST_HEADERS: Final = OWN_HEADERS | frozenset(
+    b"accept-encoding content-type dpop expect http2-settings txn-token workload-identity-token "
+    b"workload-proof-token x-request-id".split()
 )
 
 
@@ -180,6 +185,6 @@ def check_limits(subject: Subject) -> Iterator[Finding]:
             yield Finding((*path, "risk"), message, "add `bar: 0.9`", is_warning=True, is_key=True)
         for kind in ("request", "answer"):
             for position, name in enumerate(getattr(route.headers, kind)):
-                if name in OWN_HEADERS:
+                if name in (OWN_REQUEST_HEADERS if kind == "request" else OWN_HEADERS):
                     message = f"`{name.decode()}` is decided by the gateway itself, and never crosses"
                     yield Finding((*path, "headers", kind, position), message, "remove it")

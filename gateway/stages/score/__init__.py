@@ -48,7 +48,7 @@ def score(entry: Entry, prompt: Prompt, counters: Counters) -> Risk:
     if signals is None:
         return NO_RISK
     risk = Risk(combine(signals), tuple(signals))
-    if route.risk_bar is not None and risk.score > route.risk_bar:
+    if route.risk_bar is not None and risk.score >= route.risk_bar:
         strongest = max(signals, key=_strength)
         raise Refused(
             Refusal(

@@ -67,6 +67,9 @@ class FakeTransport(asyncio.Transport):
             self._is_full = True
             self.protocol.pause_writing()
 
+    def get_write_buffer_size(self) -> int:
+        return self.unread if self._is_full else 0
+
     def drain(self) -> None:
         """The other end reads everything."""
         self.unread = 0

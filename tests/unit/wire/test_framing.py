@@ -156,3 +156,11 @@ def test_connection_can_not_remove_what_decisions_rest_on(name: bytes) -> None:
     assert is_closing
     assert refusal is not None
     assert "header-refused" == refusal.reason.value
+
+
+@pytest.mark.parametrize("character", sorted(set("!$&'()*+,=:@-._~aZ0;/%")))
+def test_a_character_that_may_stand_as_it_is_has_no_second_spelling(character: str) -> None:
+    """Or one resource would have two paths, and perhaps two routes."""
+    escaped = f"/v1/models/secret%{ord(character):02X}predict".encode()
+
+    assert isinstance(framing.parse_target(escaped), Refusal)

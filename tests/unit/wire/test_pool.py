@@ -401,3 +401,16 @@ async def test_a_unix_socket_has_no_address_to_check() -> None:
         assert (
             b"GET / HTTP/1.1\r\nHost: e\r\nAuthorization: Bearer x\r\n\r\n" == network.transports[0].written
         )
+
+
+@pytest.mark.parametrize("turns", range(8))
+async def test_a_client_that_goes_while_connecting_gives_its_slot_back(turns: int) -> None:
+    """In whichever turn of the loop it goes: before the first step of connecting as well."""
+    pool = make(Network({}), connections=1)
+    call = Call(pool)
+    for _ in range(turns):
+        await asyncio.sleep(0)
+    call.driver.throw(ClientGone())
+    await turn(20)
+
+    assert {"e": 0} == pool.connections()

@@ -528,3 +528,34 @@ async def test_packets_do_not_matter(parts: list[bytes], data: st.DataObject) ->
     assert (whole[2] == "") == (cut[2] == "")
     if whole[1]:
         assert whole[0] == cut[0]
+
+
+async def test_an_answer_without_an_end_is_refused_over_tls() -> None:
+    """Over TLS nobody can tell the end of the connection from a cut (RFC 9112, section 9.8)."""
+    exchange = Exchange()
+    exchange.transport._extra["ssl_object"] = object()
+    exchange.receive(b'HTTP/1.1 200 OK\r\n\r\n{"answer": "refu')
+
+    assert "backend-protocol" == exchange.reason
+    assert not exchange.sink.is_finished
+
+
+async def test_a_connection_with_unsent_bytes_is_not_used_again() -> None:
+    """An answer that comes before the request has left: what is unsent must not precede the next one."""
+    exchange = Exchange(Outbound("b", b"POST / HTTP/1.1\r\n", b"", b"x" * 1000))
+    exchange.transport.get_write_buffer_size = lambda: 500
+    exchange.receive(OK)
+
+    assert "ok" == exchange.sink.data.decode()
+    assert [] == exchange.endpoint.free_ones
+    assert exchange.transport.is_closing()
+
+
+async def test_a_backend_that_reads_slowly_is_no_fault() -> None:
+    """The transport may say that its buffer is full, and that it no longer is."""
+    exchange = Exchange()
+    exchange.upstream.pause_writing()
+    exchange.upstream.resume_writing()
+    exchange.receive(OK)
+
+    assert exchange.sink.is_finished

@@ -96,6 +96,28 @@ def route(path: str, name: str = "other", methods: tuple[str, ...] = ("POST",)) 
             ('"1s"', "dates in assertions are whole seconds: this is too short to be of use"),
         ),
         (
+            {"state": {"url": "redis://127.0.0.1:6379/0", "on_failure": "local"}},
+            ('"local"', "each gateway must know its share of the limits: how many of them are there?"),
+        ),
+        (
+            {"routes.0.headers": {"request": ["X-Gateway-Assertion"]}},
+            (
+                '"X-Gateway-Assertion"',
+                "`x-gateway-assertion` is decided by the gateway itself, and never crosses",
+            ),
+        ),
+        (
+            {"routes.0.headers": {"request": ["Accept-Encoding"]}},
+            ('"Accept-Encoding"', "`accept-encoding` is decided by the gateway itself, and never crosses"),
+        ),
+        (
+            {"routes.0.headers": {"answer": ["X-Gateway-Assertion"]}},
+            (
+                '"X-Gateway-Assertion"',
+                "`x-gateway-assertion` is decided by the gateway itself, and never crosses",
+            ),
+        ),
+        (
             {"server.bounds": {"connections": 10, "connections_per_address": 11}},
             ("11", "one address may have more connections than all together"),
         ),

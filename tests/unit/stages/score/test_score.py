@@ -56,7 +56,7 @@ def test_without_signals_there_is_no_risk() -> None:
 
 def test_signals_add_up() -> None:
     """Two halves make three quarters; below the bar they are only reported."""
-    proof = entry(Always("a", 0.5), Always("quiet", 0.0), Always("b", 0.5), bar=0.75)
+    proof = entry(Always("a", 0.5), Always("quiet", 0.0), Always("b", 0.5), bar=0.76)
     risk = score(proof, Prompt(), MemoryCounters(FakeClock()))
 
     assert risk.score == 0.75
@@ -73,6 +73,12 @@ def test_above_the_bar_is_refused() -> None:
     assert (refusal.reason, refusal.rule) == (Reason.RISK_TOO_HIGH, "strong")
     assert refusal.note == "weak 0.20: evidence; strong 0.90: evidence"
     assert not any(word in refusal.detail for word in ("weak", "strong", "0", "9"))
+
+
+def test_the_bar_itself_is_refused() -> None:
+    """A bar of 1 still stops what is certain."""
+    with pytest.raises(Refused):
+        score(entry(Always("sure", 1.0), bar=1.0), Prompt(), MemoryCounters(FakeClock()))
 
 
 def test_without_a_bar_nothing_is_refused() -> None:
