@@ -28,6 +28,7 @@ _encode: Final = msgspec.json.Encoder().encode
 
 DEFAULT_RETRY_SECONDS: Final = 1  # where waiting helps and nobody knows how long
 MAX_RETRY_SECONDS: Final = 86_400  # a day: what is longer is no advice
+MAX_WINDOW_SECONDS: Final = 10**9  # thirty years: longer than any limit's window
 UUID_LENGTH: Final = 36
 UUID_DASHES: Final = 4
 FIRST_SERVER_ERROR: Final = 500
@@ -159,7 +160,12 @@ def _scope(scopes: tuple[str, ...]) -> bytes:
 def _retry_seconds(refusal: Refusal) -> int:
     if refusal.retry_after is None:
         return DEFAULT_RETRY_SECONDS
-    return max(1, ceil(min(refusal.retry_after, MAX_RETRY_SECONDS)))
+    return max(1, _whole_seconds(refusal.retry_after, MAX_RETRY_SECONDS))
+
+
+def _whole_seconds(seconds: float, most: int) -> int:
+    """Round up, within [0, most]; nothing that a float can be makes this fail."""
+    return ceil(min(seconds, most)) if seconds > 0 else 0
 
 
 def _rate_limit(limits: tuple[LimitState, ...]) -> bytes:
@@ -169,8 +175,10 @@ def _rate_limit(limits: tuple[LimitState, ...]) -> bytes:
     for limit in limits:
         name = _quoted(limit.name)
         if limit.window > 0:
-            policies.append(b"%b;q=%d;w=%d" % (name, limit.quota, ceil(limit.window)))
-            states.append(b"%b;r=%d;t=%d" % (name, max(0, limit.remaining), max(0, ceil(limit.reset))))
+            window = _whole_seconds(limit.window, MAX_WINDOW_SECONDS)
+            reset = _whole_seconds(limit.reset, MAX_WINDOW_SECONDS)
+            policies.append(b"%b;q=%d;w=%d" % (name, limit.quota, window))
+            states.append(b"%b;r=%d;t=%d" % (name, max(0, limit.remaining), reset))
         else:  # a concurrency limit has no window, and nobody knows when a request ends
             policies.append(b'%b;q=%d;qu="concurrent-requests"' % (name, limit.quota))
             states.append(b"%b;r=%d" % (name, max(0, limit.remaining)))

@@ -249,6 +249,19 @@ def test_nothing_can_break_out_of_an_answer(realm: str, name: str, detail: str, 
     assert detail == msgspec.json.decode(body)["detail"]
 
 
+@pytest.mark.parametrize("odd", [float("-inf"), float("inf"), float("nan"), -1.0])
+def test_odd_numbers_from_a_store_do_not_break_an_answer(odd: float) -> None:
+    """A refusal must never fail for what a store says about times."""
+    limit = LimitState("a", 1, odd if odd > 0 else 1.0, -1, odd)
+    refusal = Refusal(Reason.RATE_EXCEEDED, retry_after=odd, limits=(limit,))
+    status, headers, _, _ = Problems(BASE, "r", lambda *found: None).render(
+        refused(refusal, identity=ALICE), refusal
+    )
+
+    assert 429 == status
+    assert headers == b"".join(FIELD.findall(headers))
+
+
 @pytest.mark.parametrize("word", sorted({entry.word for entry in PUBLIC.values()}))
 def test_every_public_word_is_documented(word: str) -> None:
     """`type` points to a page that explains it."""
