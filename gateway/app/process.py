@@ -111,7 +111,8 @@ class Process:
         stack.callback(pool.close)
         tracer = self._open_traces(stack)
         metrics = Metrics(
-            __version__, _gauges(lambda: service, pool, audit, self._sink, lambda: observer)
+            __version__,
+            _gauges(lambda: service, pool, audit, self._sink, lambda: observer) + _state_gauges(store),
         )  # read when somebody asks: both are there by then
         observer = Observer(
             audit=audit,
@@ -311,12 +312,10 @@ def _said(listen: Listen) -> Iterator[None]:
 def _settle_memory() -> None:
     """Take everything made so far out of garbage collection: it lives as long as the process.
 
-    A request makes a few hundred objects and no cycle, so that collections find nothing; the default
-    threshold would run one every second request.
+    A full collection would otherwise walk all of it, in the middle of somebody's request.
     """
     gc.collect()
     gc.freeze()
-    gc.set_threshold(50_000, 20, 100)
 
 
 def _name(listen: Listen, bound: object) -> str:
@@ -325,6 +324,26 @@ def _name(listen: Listen, bound: object) -> str:
         return f"unix:{listen.path}"
     port = bound[1] if isinstance(bound, tuple) else listen.port
     return f"[{listen.host}]:{port}" if ":" in listen.host else f"{listen.host}:{port}"
+
+
+def _state_gauges(store: Store) -> list[Gauge]:
+    if not isinstance(store, RedisStore):
+        return []
+    return [
+        Gauge("state_ready", "1 while the store of limits answers.", lambda: float(store.is_ready)),
+        Gauge(
+            "state_unavailable_total",
+            "Requests refused because the store did not answer.",
+            lambda: store.unavailable,
+            is_counter=True,
+        ),
+        Gauge(
+            "state_local_answers_total",
+            "Requests decided by the local share of the limits.",
+            lambda: store.local_answers,
+            is_counter=True,
+        ),
+    ]
 
 
 def _gauges(

@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Protocol, final
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping, Sequence
+    from collections.abc import Sequence
 
     from gateway.core.call import Call
     from gateway.core.exchange import Exchange, Usage
@@ -305,6 +305,3 @@ class KeySet(Protocol):
     @property
     def generation(self) -> int:
         """Grows with every change of the keys: what was verified under an older one is void."""
-
-
-NO_HEADERS: Mapping[bytes, bytes] = {}

@@ -304,7 +304,7 @@ class Pool:
         answer = connection.send(outbound, bounds.first_byte)
         try:
             await answer.head
-        except BaseException:
+        except BaseException:  # ClientGone as well: the backend must see that nobody waits any more
             answer.close()
             raise
         return answer

@@ -87,6 +87,7 @@ def test_a_lost_store_refuses_and_comes_back(
         gateway.event("state-back")
         statuses = [ask().status_code for _ in range(3)]
         ready = httpx.get(f"{gateway.admin}/readyz", trust_env=False)
+        metrics = httpx.get(f"{gateway.admin}/metrics", trust_env=False).text
     record = gateway.record_where(lambda one: one["status"] == 503)
 
     assert (503, "unavailable") == (lost.status_code, lost.json()["error"]["code"])
@@ -94,3 +95,5 @@ def test_a_lost_store_refuses_and_comes_back(
     assert ("store-unavailable", "gateway") == (record["reason"], record["source"])
     assert [200] * 3 == statuses
     assert (503, 200) == (not_ready.status_code, ready.status_code)
+    assert "\ngateway_state_ready 1\n" in metrics
+    assert "\ngateway_state_unavailable_total 1\n" in metrics

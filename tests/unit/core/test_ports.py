@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from gateway.core.ports import NO_HEADERS, ClientGone, Outbound
+from gateway.core.ports import ClientGone, Outbound
 
 
 def test_an_outbound_request_is_sent_once_unless_told_otherwise() -> None:
@@ -22,4 +22,3 @@ def test_an_outbound_request_is_sent_once_unless_told_otherwise() -> None:
 def test_a_vanished_client_is_no_error() -> None:
     """`except Exception` in a stage cannot take it for a failure."""
     assert not issubclass(ClientGone, Exception)
-    assert {} == NO_HEADERS
