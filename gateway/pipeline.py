@@ -34,18 +34,20 @@ NO_RECORD = Refusal(Reason.RECORD_UNAVAILABLE, source=Source.GATEWAY)
 class Gateway:
     """Decides every request and writes down every one."""
 
-    __slots__ = ("runtime",)
+    __slots__ = ("running", "runtime")
 
     def __init__(self, runtime: Runtime) -> None:
         self.runtime = runtime
+        self.running: dict[Reply, Exchange] = {}  # for who verifies again while an answer runs
 
-    async def handle(self, call: Call, reply: Reply) -> None:
+    async def handle(self, call: Call, reply: Reply) -> None:  # noqa: PLR0915 - the line is one piece
         """Take one request from its head to its record. Never raises but for a vanished client."""
         rt = self.runtime  # one snapshot: a reload never splits a request
         tick = rt.clock.tick
         now = rt.clock.wall()
         ex = Exchange(call.id, call.peer, call, now, tick())
         answer = admission = None
+        self.running[reply] = ex
         try:
             _require_record(rt)  # nothing happens that can not be written down
             identity = ex.identity = await identify(call, rt.identification, now)  # who?
@@ -83,6 +85,7 @@ class Gateway:
             rt.problems.report(ex, fault)
             self._refuse(rt, ex, BUG, reply, answer)
         finally:  # synchronous: nothing to await means nothing to cancel
+            del self.running[reply]
             if answer is not None:
                 answer.close()
             if admission is not None:

@@ -158,6 +158,17 @@ def web_url(text: str) -> Url:
     return Url(parts.scheme, parts.hostname or "", port, parts.path, text)
 
 
+def _origin(text: str) -> Url:
+    mend = "write scheme, host and port alone: `https://gateway.example.org`, `https://localhost:8443`"
+    parts, port = _split(text, ("http", "https"), mend)
+    if "@" in parts.netloc or parts.path not in {"", "/"}:
+        raise refused(f"`{text}` is more than an origin", mend)
+    host = parts.hostname or ""
+    shown = f"[{host}]" if ":" in host else host
+    suffix = "" if port == DEFAULT_PORTS[parts.scheme] else f":{port}"
+    return Url(parts.scheme, host, port, "", f"{parts.scheme}://{shown}{suffix}")
+
+
 def _state(text: str) -> Url:
     mend = (
         "write `memory://`, `rediss://user@host:6379/0`, `redis://127.0.0.1:6379/0` or `unix:/run/redis.sock`"
@@ -206,6 +217,11 @@ Endpoint: TypeAlias = Annotated[
 ]
 WebUrl: TypeAlias = Annotated[
     Url, PlainValidator(text_type("a URL", web_url, "https://host/path")), schema("URL", "https://host/path")
+]
+Origin: TypeAlias = Annotated[
+    Url,
+    PlainValidator(text_type("an origin", _origin, "https://gateway.example.org")),
+    schema("origin", "https://gateway.example.org"),
 ]
 StateUrl: TypeAlias = Annotated[
     Url,

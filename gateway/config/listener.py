@@ -4,7 +4,7 @@ from typing import Annotated, Literal
 
 from pydantic import Field
 
-from gateway.config.addresses import HostName, ListenAddress
+from gateway.config.addresses import HostName, ListenAddress, Origin
 from gateway.config.patterns import TlsVersion
 from gateway.config.quantities import Duration, DurationOrZero, Size
 from gateway.config.references import FilePath, Secret
@@ -59,6 +59,11 @@ class Server(Section):
     listen: ListenAddress = required("Address and port, or `unix:/path`.")
     tls: ServerTls | None = setting(
         None, "TLS towards clients. May be left out on a loopback or unix address only."
+    )
+    origins: tuple[Origin, ...] = setting(
+        (),
+        "Origins by which clients reach this gateway, `https://gateway.example.org`; the first names it as "
+        "a resource (RFC 9728). Proofs of possession are checked against them, never against the request.",
     )
     hosts: tuple[HostName, ...] = setting((), "Host names that requests may be for; none: any.")
     timeouts: Timeouts = setting({}, "Deadlines of client connections.")

@@ -72,7 +72,8 @@ class Identity:
         key: Stable, unique name of the caller.
         issuer: `iss` of the token, or the certificate's issuer; "" for an anonymous caller.
         subject: `sub` of the token, or SPIFFE ID, or distinguished name.
-        methods: Which credentials were verified, sorted ("jwt", "mtls"); empty for anonymous.
+        methods: Which credentials were verified, sorted: "dpop" (a proof of possession), "jwt", "key" (a
+            gateway key), "mtls", "opaque" (a token that its issuer was asked about); empty for anonymous.
         roles: Roles from the configuration that this identity has.
         groups: Group names from the token.
         scopes: OAuth scopes of the token.
@@ -87,7 +88,12 @@ class Identity:
         acr: Authentication context class, or None.
         amr: Authentication methods.
         auth_time: When the user authenticated, seconds since the epoch, or None.
-        bound: True if the token is bound to this connection's certificate (RFC 8705).
+        bound: True if the token is bound to this connection's certificate (RFC 8705) or to a key whose
+            possession every request proves (RFC 9449).
+        proof_key: Thumbprint of that key (`cnf.jkt`), or None.
+        session: `sid` of the token, or None.
+        signing_key: `kid` of the key that signed the token, or None.
+        key_id: Id of the gateway key, or None.
     """
 
     key: str
@@ -109,6 +115,10 @@ class Identity:
     amr: tuple[str, ...] = ()
     auth_time: float | None = None
     bound: bool = False
+    proof_key: str | None = None
+    session: str | None = None
+    signing_key: str | None = None
+    key_id: str | None = None
 
     @property
     def is_anonymous(self) -> bool:

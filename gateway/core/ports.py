@@ -14,6 +14,7 @@ if TYPE_CHECKING:
     from gateway.core.permit import Admission, Permit, Vetted
     from gateway.core.prompt import Prompt
     from gateway.core.refusal import Refusal
+    from gateway.core.revocation import Revocation
     from gateway.core.route import Bounds
     from gateway.core.signals import History, Risk, Signal
 
@@ -157,6 +158,9 @@ class Reply(Protocol):
     def abort(self, last: bytes, /) -> None:
         """End an answer that has begun, visibly: `last` if it is an event stream, no clean end."""
 
+    def cut(self, refusal: Refusal, /) -> None:
+        """End the line from outside: `Refused` is raised where it waits. Nothing happens if it has ended."""
+
 
 class Store(Protocol):
     """Exact shared state: limits. One `admit` per request, and no other call before the answer."""
@@ -171,6 +175,39 @@ class Store(Protocol):
 
     def settle(self, ledger: Ledger, /) -> None:
         """Give back what a granted ledger holds. Never blocks, never raises; idempotent."""
+
+
+class Once(Protocol):
+    """What may be used once in the whole fleet: proofs of possession, nonces, event ids."""
+
+    async def claim(self, name: bytes, seconds: float, /) -> bool:
+        """Claim a name for a time.
+
+        Args:
+            name: A digest, never a credential.
+            seconds: For how long nobody else may claim it.
+
+        Returns:
+            True for exactly one of all who claim it within that time.
+
+        Raises:
+            StoreUnavailable: Nobody knows.
+        """
+
+
+class Revocations(Protocol):
+    """What is no longer believed, replicated into this process. No I/O."""
+
+    @property
+    def version(self) -> int:
+        """Changes with every change: who was found clear under another one is looked at again."""
+
+    @property
+    def is_current(self) -> bool:
+        """False if what is known may be older than the bound: nobody may be believed then."""
+
+    def find(self, identity: Identity, /) -> Revocation | None:
+        """Return a revocation that concerns an identity, or None."""
 
 
 class StoreUnavailable(Exception):

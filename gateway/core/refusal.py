@@ -61,14 +61,34 @@ class Reason(Enum):
     TOKEN_NOT_YET_VALID = "token-not-yet-valid"
     TOKEN_LIFETIME = "token-lifetime"
     TOKEN_BINDING = "token-binding"
+    TOKEN_INACTIVE = "token-inactive"  # its issuer, asked, says so (RFC 7662)
+    TOKEN_UNCHECKED = "token-unchecked"  # its issuer could not be asked
+    PROOF_MISSING = "proof-missing"  # of possession (RFC 9449)
+    PROOF_MALFORMED = "proof-malformed"
+    PROOF_KEY = "proof-key"
+    PROOF_BAD_SIGNATURE = "proof-bad-signature"
+    PROOF_MISMATCH = "proof-mismatch"
+    PROOF_STALE = "proof-stale"
+    PROOF_NONCE = "proof-nonce"
+    PROOF_REPLAYED = "proof-replayed"
+    KEY_UNKNOWN = "key-unknown"  # a gateway key
+    KEY_EXPIRED = "key-expired"
+    KEY_BINDING = "key-binding"
     CERTIFICATE_EXPIRED = "certificate-expired"
     CERTIFICATE_REFUSED = "certificate-refused"
+    CERTIFICATE_UNTRUSTED = "certificate-untrusted"
+    CERTIFICATE_REVOKED = "certificate-revoked"
+    REVOKED = "revoked"
+    REVOCATIONS_STALE = "revocations-stale"
     # authorize: may they
     ROUTE_UNKNOWN = "route-unknown"
     CERTIFICATE_REQUIRED = "certificate-required"
     TOKEN_REQUIRED = "token-required"
     SCOPE_MISSING = "scope-missing"
     TOKEN_TOO_OLD = "token-too-old"
+    STEP_UP_REQUIRED = "step-up-required"
+    STEP_UP_FAILED = "step-up-failed"
+    PROOFS_MISSING = "proofs-missing"
     NO_RULE_ALLOWS = "no-rule-allows"
     DENIED_BY_RULE = "denied-by-rule"
     RULE_ERROR = "rule-error"
@@ -95,6 +115,7 @@ class Reason(Enum):
     BACKEND_TIMEOUT = "backend-timeout"
     BACKEND_PROTOCOL = "backend-protocol"
     BACKEND_DIED = "backend-died"
+    BACKEND_TOKEN = "backend-token"  # a token for the backend could not be had (RFC 8693)
     ANSWER_TOO_LARGE = "answer-too-large"
     ANSWER_TOO_LONG = "answer-too-long"
     CLIENT_TOO_SLOW = "client-too-slow"
@@ -126,6 +147,20 @@ class LimitState:
 
 @final
 @dataclass(frozen=True, slots=True)
+class StepUp:
+    """How a user must have authenticated: what a challenge asks for (RFC 9470, section 3).
+
+    Args:
+        acr_values: Authentication context classes of which one is needed, most wanted first.
+        max_age: Seconds since the authentication at most, or None.
+    """
+
+    acr_values: tuple[str, ...] = ()
+    max_age: int | None = None
+
+
+@final
+@dataclass(frozen=True, slots=True)
 class Refusal:
     """A refusal as data: what evaluators return.
 
@@ -139,6 +174,8 @@ class Refusal:
         rule: Name of the rule or check that decided, or None.
         scopes: Scopes that would have been needed (RFC 6750, section 3.1).
         limits: States of the limits involved.
+        step_up: What authentication would have been needed, or None.
+        nonce: Nonce that the next proof of possession must carry (RFC 9449, section 8), or None.
     """
 
     reason: Reason
@@ -149,6 +186,8 @@ class Refusal:
     rule: str | None = None
     scopes: tuple[str, ...] = ()
     limits: tuple[LimitState, ...] = ()
+    step_up: StepUp | None = None
+    nonce: str | None = None
 
 
 @final

@@ -284,6 +284,11 @@ class Downstream:
                 stream.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, _NO_LINGER)
             self._transport.abort()
 
+    def cut(self, reply: Reply, error: Exception) -> None:
+        """Raise an error in the line that owns a reply, where it waits; a later request is not meant."""
+        if self._driver is not None and self._reply is reply:
+            self._driver.throw(error)
+
     def abort(self) -> None:
         """Close now, whatever is going on."""
         if self._transport is not None:

@@ -185,6 +185,10 @@ class Reply:
         if self._answer is not None:
             self._answer.resume()
 
+    def cut(self, refusal: Refusal, /) -> None:
+        """End the line from outside. See `core.ports.Reply`."""
+        self._connection.cut(self, Refused(refusal))
+
     def abort(self, last: bytes, /) -> None:
         """End an answer that has begun, visibly. See `core.ports.Reply`.
 

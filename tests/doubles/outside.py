@@ -165,6 +165,10 @@ class FakeReply(Failing):
         """No test loses an answer this way."""
         raise AssertionError(refusal)
 
+    def cut(self, refusal: object, /) -> None:
+        """No test cuts an answer this way."""
+        raise AssertionError(refusal)
+
     def abort(self, last: bytes, /) -> None:
         """Keep the last words."""
         assert self.is_started

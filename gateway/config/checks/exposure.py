@@ -21,6 +21,10 @@ def check_server(subject: Subject) -> Iterator[Finding]:
     """The clients' listener is encrypted, and can verify the certificates that it asks for."""
     server = subject.settings.server
     tls = server.tls
+    for index, origin in enumerate(server.origins):
+        if origin.scheme == "http" and not origin.is_local:
+            message = "clients would reach the gateway in the clear under this origin"
+            yield Finding(("server", "origins", index), message, "write `https://`")
     if tls is None:
         if not server.listen.is_local:
             yield Finding(("server", "listen"), "no TLS on a network address", TLS_MEND, (("server", "tls"),))

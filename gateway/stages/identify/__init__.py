@@ -2,7 +2,8 @@
 
 A token's subject is the caller, and a certificate beside it is evidence; a certificate alone names
 its owner. What was proven is remembered by digest, never beyond the end of any part of the proof,
-and is void once the issuer's keys change. Never decides what a caller may do.
+and is void once the issuer's keys change; whoever was revoked since is nobody. Never decides what a caller
+may do.
 """
 
 from __future__ import annotations
@@ -12,7 +13,8 @@ from types import MappingProxyType
 from typing import TYPE_CHECKING, Final, final
 from urllib.parse import unquote_plus
 
-from gateway.core.refusal import Reason, Refusal, Refused
+from gateway.core.refusal import Reason, Refusal, Refused, Source
+from gateway.core.revocation import NOTHING_REVOKED
 from gateway.stages.identify.bearer import bearer_token, verify
 from gateway.stages.identify.cache import ProofCache, Proven
 from gateway.stages.identify.certificate import check_certificate
@@ -25,6 +27,7 @@ if TYPE_CHECKING:
 
     from gateway.core.call import Call
     from gateway.core.identity import Identity, PeerCertificate
+    from gateway.core.ports import Revocations
 
 __all__ = ["Identification", "Issuer", "RoleMap", "RoleRule", "identify"]
 
@@ -40,6 +43,7 @@ FOREIGN: Final = (
     b"txn-token",
 )
 FOREIGN_SET: Final = frozenset(FOREIGN)
+UNCLEARED: Final = -1  # no version of the revocations
 
 MISSING: Final = Refusal(Reason.CREDENTIAL_MISSING, "A client certificate or a bearer token is required.")
 AMBIGUOUS: Final = Refusal(
@@ -47,6 +51,12 @@ AMBIGUOUS: Final = Refusal(
 )
 UNSUPPORTED: Final = Refusal(
     Reason.CREDENTIAL_SCHEME, "The request carries a kind of credential that is not accepted here."
+)
+STALE: Final = Refusal(
+    Reason.REVOCATIONS_STALE,
+    "Whether credentials were revoked cannot be told at the moment.",
+    source=Source.GATEWAY,
+    retry_after=1.0,
 )
 IN_QUERY: Final = Refusal(Reason.CREDENTIAL_SCHEME, "A token in the query string is not accepted.")
 
@@ -59,6 +69,7 @@ class Identification:
         issuers: Trusted token issuers, each `iss` once.
         roles: The configuration's roles.
         anonymous_roles: Roles of callers without credentials; None refuses them.
+        revocations: Who is no longer believed.
         realm: Name of the protection space in challenges (RFC 9110, section 11.5).
         capacity: How many tokens, certificates and addresses are remembered at least, each.
 
@@ -66,7 +77,16 @@ class Identification:
         ValueError: Two entries for one issuer.
     """
 
-    __slots__ = ("anonymous_roles", "certificates", "issuers", "realm", "roles", "strangers", "tokens")
+    __slots__ = (
+        "anonymous_roles",
+        "certificates",
+        "issuers",
+        "realm",
+        "revocations",
+        "roles",
+        "strangers",
+        "tokens",
+    )
 
     def __init__(
         self,
@@ -74,6 +94,7 @@ class Identification:
         *,
         roles: RoleMap | None = None,
         anonymous_roles: frozenset[str] | None = None,
+        revocations: Revocations = NOTHING_REVOKED,
         realm: str = "gateway",
         capacity: int = 20_000,
     ) -> None:
@@ -84,6 +105,7 @@ class Identification:
         self.issuers: Mapping[str, Issuer] = MappingProxyType(by_name)
         self.roles = roles or RoleMap()
         self.anonymous_roles = anonymous_roles
+        self.revocations = revocations
         self.realm = realm
         self.tokens: ProofCache[tuple[bytes, str]] = ProofCache(capacity)
         self.certificates: ProofCache[str] = ProofCache(capacity)
@@ -106,6 +128,9 @@ async def identify(call: Call, methods: Identification, now: float) -> Identity:
     Raises:
         Refused: One of the `CREDENTIAL_*`, `TOKEN_*` and `CERTIFICATE_*` reasons.
     """
+    revocations = methods.revocations
+    if not revocations.is_current:
+        raise Refused(STALE)
     headers = call.headers
     if not headers.keys().isdisjoint(FOREIGN_SET) or call.query:
         _refuse_foreign(call)
@@ -118,8 +143,8 @@ async def identify(call: Call, methods: Identification, now: float) -> Identity:
     if value.startswith(b"Bearer "):  # as nearly everybody writes it; the rest is normalised below
         fingerprint = certificate.fingerprint if certificate is not None else ""
         known = methods.tokens.find((sha256(value[7:]).digest(), fingerprint), now)
-        if known is not None:
-            return known
+        if known is not None and known.cleared == revocations.version:
+            return known.identity
     return await _by_token(value, certificate, methods, now)
 
 
@@ -137,25 +162,26 @@ async def _by_token(
     cache_key = (digest, certificate.fingerprint if certificate is not None else "")
     known = methods.tokens.find(cache_key, now)
     if known is not None:
-        return known
+        return _cleared(known, methods)
     verified = await verify(token, digest, methods.issuers, certificate, now)
     identity = from_token(verified, certificate, methods.roles)
-    keys = verified.issuer.keys
     until = min(float(verified.expires), identity.expires)
-    methods.tokens.put(cache_key, Proven(now, until, verified.generation, keys, identity))
+    proven = Proven(now, until, verified.generation, verified.issuer.keys, identity, UNCLEARED)
+    _cleared(proven, methods)
+    methods.tokens.put(cache_key, proven)
     return identity
 
 
 def _by_certificate(certificate: PeerCertificate, methods: Identification, now: float) -> Identity:
     known = methods.certificates.find(certificate.fingerprint, now)
-    if known is not None:
-        return known
-    refusal = check_certificate(certificate, now)
-    if refusal is not None:
-        raise Refused(refusal)
-    identity = from_certificate(certificate, methods.roles)
-    methods.certificates.put(certificate.fingerprint, Proven(now, certificate.not_after, 0, None, identity))
-    return identity
+    if known is None:
+        refusal = check_certificate(certificate, now)
+        if refusal is not None:
+            raise Refused(refusal)
+        identity = from_certificate(certificate, methods.roles)
+        known = Proven(now, certificate.not_after, 0, None, identity, UNCLEARED)
+        methods.certificates.put(certificate.fingerprint, known)
+    return _cleared(known, methods)
 
 
 def _stranger(address: str, methods: Identification) -> Identity:
@@ -163,9 +189,28 @@ def _stranger(address: str, methods: Identification) -> Identity:
         raise Refused(MISSING)
     known = methods.strangers.find(address, 0.0)
     if known is None:
-        known = anonymous(address, methods.anonymous_roles)
-        methods.strangers.put(address, Proven(0.0, known.expires, 0, None, known))
-    return known
+        identity = anonymous(address, methods.anonymous_roles)
+        known = Proven(0.0, identity.expires, 0, None, identity, UNCLEARED)
+        methods.strangers.put(address, known)
+    return _cleared(known, methods)
+
+
+def _cleared(proven: Proven, methods: Identification) -> Identity:
+    """Return who was proven, unless revoked; looks once per identity and version of the revocations.
+
+    Raises:
+        Refused: `REVOKED`.
+    """
+    revocations = methods.revocations
+    version = revocations.version
+    if proven.cleared != version:
+        found = revocations.find(proven.identity)
+        if found is not None:
+            raise Refused(
+                Refusal(Reason.REVOKED, note=f"revocation {found.id} of {found.target.value}: {found.reason}")
+            )
+        proven.cleared = version
+    return proven.identity
 
 
 def _refuse_foreign(call: Call) -> None:

@@ -92,4 +92,12 @@ async def verify(
     refusal = check_binding(unverified.claims, certificate)
     if refusal is not None:
         raise Refused(refusal)
-    return Verified(unverified.claims, unverified.issuer, dates.issued, dates.expires, digest, generation)
+    return Verified(
+        unverified.claims,
+        unverified.issuer,
+        dates.issued,
+        dates.expires,
+        digest,
+        generation,
+        unverified.kid,
+    )

@@ -7,7 +7,7 @@ twice the capacity.
 
 from __future__ import annotations
 
-from typing import Generic, NamedTuple, TypeVar, final
+from typing import Generic, TypeVar, final
 
 from gateway.core.identity import Identity  # noqa: TC001 - the compiler reads annotations of classes
 from gateway.core.ports import KeySet  # noqa: TC001 - likewise
@@ -15,22 +15,41 @@ from gateway.core.ports import KeySet  # noqa: TC001 - likewise
 Key = TypeVar("Key")
 
 
-class Proven(NamedTuple):
+@final
+class Proven:
     """One identity, and for how long its proof holds.
 
     Args:
         since: When it was proven: a clock set back voids it.
         until: When it must be proven again; never after `exp` or the certificate's end.
         generation: Generation of the keys that it was verified with.
-        keys: Those keys, or None where no token was involved.
+        keys: Those keys, or None where no keys of others were involved.
         identity: What was proven.
+        cleared: Version of the revocations under which the identity was last found clear.
     """
 
-    since: float
-    until: float
-    generation: int
-    keys: KeySet | None
-    identity: Identity
+    __slots__ = ("cleared", "generation", "identity", "keys", "since", "until")
+
+    def __init__(
+        self,
+        since: float,
+        until: float,
+        generation: int,
+        keys: KeySet | None,
+        identity: Identity,
+        cleared: int = 0,
+    ) -> None:
+        self.since = since
+        self.until = until
+        self.generation = generation
+        self.keys = keys
+        self.identity = identity
+        self.cleared = cleared
+
+    def holds(self, now: float) -> bool:
+        """Tell whether the proof holds at `now`, revocations apart."""
+        keys = self.keys
+        return self.since <= now < self.until and (keys is None or keys.generation == self.generation)
 
 
 @final
@@ -51,18 +70,18 @@ class ProofCache(Generic[Key]):
     def __len__(self) -> int:
         return len(self._young.keys() | self._old.keys())
 
-    def find(self, key: Key, now: float) -> Identity | None:
-        """Return the identity if its proof still holds at `now`, seconds since the epoch."""
+    def find(self, key: Key, now: float) -> Proven | None:
+        """Return the proof if it still holds at `now`, seconds since the epoch.
+
+        Whether the identity was revoked since is for the caller to look at: see `Proven.cleared`.
+        """
         proven = self._young.get(key)
         if proven is None:
             proven = self._old.get(key)
             if proven is None:
                 return None
             self.put(key, proven)
-        since, until, generation, keys, identity = proven
-        if since <= now < until and (keys is None or keys.generation == generation):
-            return identity
-        return None
+        return proven if proven.holds(now) else None
 
     def put(self, key: Key, proven: Proven) -> None:
         """Remember a proof, forgetting those unused for longest if there is no room."""

@@ -33,6 +33,7 @@ class Verified(NamedTuple):
         expires: `exp`.
         digest: SHA-256 of the token.
         generation: Generation of the issuer's keys that it was verified with.
+        kid: Name of the key that signed it, or None.
     """
 
     claims: Mapping[str, object]
@@ -41,6 +42,7 @@ class Verified(NamedTuple):
     expires: int
     digest: bytes
     generation: int
+    kid: str | None = None
 
 
 def _strings(value: object, name: str) -> tuple[str, ...]:
@@ -126,6 +128,8 @@ def from_token(token: Verified, certificate: PeerCertificate | None, roles: Role
         amr=_strings(claims.get("amr"), "amr"),
         auth_time=_auth_time(claims),
         bound="cnf" in claims,
+        session=_string(claims, "sid"),
+        signing_key=token.kid,
     )
 
 

@@ -10,7 +10,7 @@ The document is RFC 9457 plus the `error` object that inference SDKs show to the
 from __future__ import annotations
 
 from math import ceil
-from typing import TYPE_CHECKING, Final, assert_never, final
+from typing import TYPE_CHECKING, Final, final
 
 import msgspec
 
@@ -62,15 +62,13 @@ class _Template:
                 pass
             case Challenge.PLAIN:
                 fields += b"WWW-Authenticate: Bearer realm=%b\r\n" % _quoted(realm)
-            case Challenge.INVALID_TOKEN | Challenge.INSUFFICIENT_SCOPE as challenge:
+            case challenge:
                 # left open, without CRLF, where scopes may follow
                 fields += b'WWW-Authenticate: Bearer realm=%b, error="%b"' % (
                     _quoted(realm),
                     challenge.value.encode(),
                 )
                 fields += b"" if challenge is Challenge.INSUFFICIENT_SCOPE else b"\r\n"
-            case _:  # pragma: no cover - mypy proves that nothing comes here
-                assert_never(entry.challenge)
         self.fields = fields
 
 

@@ -21,6 +21,9 @@ class Challenge(Enum):
     PLAIN = "no error code: the request carried no credential that could be wrong"
     INVALID_TOKEN = "invalid_token"  # noqa: S105 - an error code
     INSUFFICIENT_SCOPE = "insufficient_scope"
+    INVALID_PROOF = "invalid_dpop_proof"
+    USE_NONCE = "use_dpop_nonce"
+    INSUFFICIENT_AUTHENTICATION = "insufficient_user_authentication"
 
 
 @final
@@ -62,6 +65,28 @@ UNPROVEN: Final = Public(
 )  # whoever forges or steals tokens learns nothing; who holds a genuine one learns why it failed
 CERTIFICATE_REJECTED: Final = Public(
     401, "credential-rejected", "The credential is not accepted", challenge=Challenge.PLAIN
+)
+PROOF_REJECTED: Final = Public(
+    401,
+    "proof-rejected",
+    "The proof of possession is not accepted",
+    challenge=Challenge.INVALID_PROOF,
+    is_silent=True,
+)
+NEEDS_NONCE: Final = Public(
+    401, "nonce-required", "The proof of possession needs a nonce", challenge=Challenge.USE_NONCE
+)
+NEEDS_AUTHENTICATION: Final = Public(
+    401,
+    "authentication-insufficient",
+    "A stronger or more recent authentication is required",
+    challenge=Challenge.INSUFFICIENT_AUTHENTICATION,
+)
+AUTHENTICATION_TOO_WEAK: Final = Public(
+    403, "authentication-too-weak", "A new token does not meet the authentication that is required either"
+)
+NEEDS_PROOFS: Final = Public(
+    403, "second-proof-required", "Two independent proofs are required: a certificate and a bound token"
 )
 FORBIDDEN: Final = Public(403, "forbidden", "This is not allowed", is_silent=True)
 NEEDS_CERTIFICATE: Final = Public(403, "certificate-required", "A client certificate is required")
@@ -125,8 +150,24 @@ def public(reason: Reason) -> Public:  # noqa: C901, PLR0912 - one flat table
             | Reason.TOKEN_KEY_UNKNOWN
             | Reason.TOKEN_BAD_SIGNATURE
             | Reason.TOKEN_BINDING
+            | Reason.TOKEN_INACTIVE
+            | Reason.KEY_UNKNOWN
+            | Reason.KEY_BINDING
+            | Reason.REVOKED
         ):
             return UNPROVEN
+        case (
+            Reason.PROOF_MISSING
+            | Reason.PROOF_MALFORMED
+            | Reason.PROOF_KEY
+            | Reason.PROOF_BAD_SIGNATURE
+            | Reason.PROOF_MISMATCH
+            | Reason.PROOF_STALE
+            | Reason.PROOF_REPLAYED
+        ):
+            return PROOF_REJECTED
+        case Reason.PROOF_NONCE:
+            return NEEDS_NONCE
         case (
             Reason.TOKEN_TOO_LARGE
             | Reason.TOKEN_MALFORMED
@@ -137,10 +178,22 @@ def public(reason: Reason) -> Public:  # noqa: C901, PLR0912 - one flat table
             | Reason.TOKEN_NOT_YET_VALID
             | Reason.TOKEN_LIFETIME
             | Reason.TOKEN_TOO_OLD
+            | Reason.KEY_EXPIRED
         ):
             return REJECTED
-        case Reason.CERTIFICATE_EXPIRED | Reason.CERTIFICATE_REFUSED:
+        case (
+            Reason.CERTIFICATE_EXPIRED
+            | Reason.CERTIFICATE_REFUSED
+            | Reason.CERTIFICATE_UNTRUSTED
+            | Reason.CERTIFICATE_REVOKED
+        ):
             return CERTIFICATE_REJECTED
+        case Reason.STEP_UP_REQUIRED:
+            return NEEDS_AUTHENTICATION
+        case Reason.STEP_UP_FAILED:
+            return AUTHENTICATION_TOO_WEAK
+        case Reason.PROOFS_MISSING:
+            return NEEDS_PROOFS
         case Reason.ROUTE_UNKNOWN | Reason.NO_RULE_ALLOWS | Reason.DENIED_BY_RULE | Reason.RULE_ERROR:
             return FORBIDDEN
         case Reason.CERTIFICATE_REQUIRED:
@@ -173,7 +226,14 @@ def public(reason: Reason) -> Public:  # noqa: C901, PLR0912 - one flat table
             return BACKEND_LATE
         case Reason.BACKEND_PROTOCOL | Reason.BACKEND_DIED | Reason.ANSWER_TOO_LARGE:
             return BACKEND_FAILED
-        case Reason.TOKEN_KEYS_UNAVAILABLE | Reason.STORE_UNAVAILABLE | Reason.RECORD_UNAVAILABLE:
+        case (
+            Reason.TOKEN_KEYS_UNAVAILABLE
+            | Reason.TOKEN_UNCHECKED
+            | Reason.REVOCATIONS_STALE
+            | Reason.BACKEND_TOKEN
+            | Reason.STORE_UNAVAILABLE
+            | Reason.RECORD_UNAVAILABLE
+        ):
             return UNAVAILABLE
         case Reason.OVERLOADED | Reason.SHUTTING_DOWN:
             return OVERLOADED

@@ -12,7 +12,17 @@ from hypothesis import given
 from hypothesis import strategies as st
 from pydantic import TypeAdapter, ValidationError
 
-from gateway.config.addresses import Endpoint, HostName, Listen, ListenAddress, Network, StateUrl, Url, WebUrl
+from gateway.config.addresses import (
+    Endpoint,
+    HostName,
+    Listen,
+    ListenAddress,
+    Network,
+    Origin,
+    StateUrl,
+    Url,
+    WebUrl,
+)
 from gateway.config.patterns import (
     CertificateName,
     ClaimValues,
@@ -80,6 +90,8 @@ def refusal(kind: Any, value: object) -> dict[str, Any]:
             Url("https", "2001:db8::1", 8000, "", "https://[2001:db8::1]:8000"),
         ),
         (Endpoint, "unix:/run/m.sock", Url("unix", "", 0, "/run/m.sock", "unix:/run/m.sock")),
+        (Origin, "https://H:443", Url("https", "h", 443, "", "https://h")),
+        (Origin, "http://[::1]:8080/", Url("http", "::1", 8080, "", "http://[::1]:8080")),
         (WebUrl, "http://h/v1/traces", Url("http", "h", 80, "/v1/traces", "http://h/v1/traces")),
         (KeySource, "https://idp/jwks", Url("https", "idp", 443, "/jwks", "https://idp/jwks")),
         (KeySource, "file:keys.json", Url("file", "", 0, "/etc/gateway/keys.json", "file:keys.json")),
@@ -163,6 +175,8 @@ def test_a_setting_becomes_what_it_means(kind: Any, value: object, expected: obj
         (Endpoint, "https://u:p@h", "a password in a URL", "`file:secrets/name`"),
         (Endpoint, "https://h h", "`https://h h` has characters that no URL has", "https://host:port"),
         (Endpoint, "https://-h", "`https://-h` names no host", "https://host:port"),
+        (Origin, "https://h/v1", "`https://h/v1` is more than an origin", "scheme, host and port alone"),
+        (Origin, "https://u@h", "`https://u@h` is more than an origin", "scheme, host and port alone"),
         (WebUrl, "https://u@h/", "a user name in a URL", "remove it"),
         (WebUrl, "file:x", "`file` is none of the schemes http, https", "https://host/path"),
         (KeySource, "file:", "`file` is none of the schemes http, https", "https://host/path"),
@@ -280,6 +294,7 @@ KINDS = [
     ListenAddress,
     Endpoint,
     WebUrl,
+    Origin,
     KeySource,
     StateUrl,
     Network,

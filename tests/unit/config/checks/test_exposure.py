@@ -45,6 +45,13 @@ def files(tmp_path: Path) -> Path:
             ('"127.0.0.1:8443"', "clients and operators have the same address"),
         ),
         (
+            {"server.origins": ["https://gateway.example.org", "http://gateway.example.org"]},
+            (
+                '"http://gateway.example.org"',
+                "clients would reach the gateway in the clear under this origin",
+            ),
+        ),
+        (
             {"admin": {"listen": "0.0.0.0:9443", "tls": TLS}},
             ('"0.0.0.0:9443"', "operators need no token on a network address"),
         ),

@@ -59,5 +59,5 @@ def test_memory_is_bounded_and_keys_never_mix(capacity: int, steps: list[tuple[i
             cache.put(key, proven(str(key)))
         found = cache.find(key, 1.0)
 
-        assert found is None or found.key == f"anonymous|{key}"
+        assert found is None or found.identity.key == f"anonymous|{key}"
         assert len(cache) <= 2 * capacity

@@ -4,13 +4,14 @@ from __future__ import annotations
 
 from dataclasses import fields
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, final
 
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
 from gateway.core.refusal import Reason, Refused
+from gateway.core.revocation import Revocation, Target
 from gateway.credentials.development import DevelopmentIssuer
 from gateway.credentials.signing import Signer, generate_key
 from gateway.stages.identify import Identification, RoleMap, RoleRule, identify
@@ -32,7 +33,10 @@ from .parts import (
 )
 
 if TYPE_CHECKING:
+    from collections.abc import Callable
+
     from gateway.core.call import Call
+    from gateway.core.identity import Identity
 
 
 async def reason_of(request: Call, methods: Identification, now: float = NOW) -> Reason:
@@ -437,3 +441,74 @@ async def test_legacy_tokens_need_an_explicit_type() -> None:
         call(token), Identification([issuer("ES256", token_types=frozenset({"jwt"}))]), NOW
     )
     assert ("web", None) == (identity.client_id, identity.token_id)
+
+
+@final
+class Held:
+    """Revocations that a test can change."""
+
+    def __init__(self) -> None:
+        self.version = 0
+        self.is_current = True
+        self.revoked: set[str] = set()
+        self.asked = 0
+
+    def find(self, identity: Identity, /) -> Revocation | None:
+        self.asked += 1
+        if identity.key in self.revoked:
+            return Revocation("r1", Target.SUBJECT, identity.key, NOW, reason="stolen")
+        return None
+
+
+@pytest.mark.parametrize(
+    ("request_", "key"),
+    [
+        (lambda: call(idp().mint("alice")), f"{ISSUER}|alice"),
+        (lambda: call(peer=certificate()), "CN=batch,O=Example"),
+        (call, "anonymous|192.0.2.1"),
+    ],
+)
+async def test_whoever_is_revoked_is_nobody(request_: Callable[[], Call], key: str) -> None:
+    """Remembered or not, a revoked caller is refused from the next request on, and let in when it is lifted."""
+    held = Held()
+    methods = Identification([issuer()], anonymous_roles=frozenset({"guest"}), revocations=held)
+    request = request_()
+    assert key == (await identify(request, methods, NOW)).key
+    held.revoked.add(key)
+    held.version += 1
+    with pytest.raises(Refused) as refused:
+        await identify(request, methods, NOW)
+    assert (Reason.REVOKED, "revocation r1 of subject: stolen") == (
+        refused.value.refusal.reason,
+        refused.value.refusal.note,
+    )
+    held.revoked.clear()
+    held.version += 1
+
+    assert key == (await identify(request, methods, NOW)).key
+
+
+async def test_revocations_are_looked_up_once_per_change() -> None:
+    """A warm caller costs no look-up; every change costs each of them one."""
+    held = Held()
+    methods = Identification([issuer()], revocations=held)
+    request = call(idp().mint())
+    for _ in range(3):
+        await identify(request, methods, NOW)
+    assert 1 == held.asked
+    held.version += 1
+    for _ in range(3):
+        await identify(request, methods, NOW)
+
+    assert 2 == held.asked
+
+
+async def test_nobody_is_believed_while_revocations_are_stale() -> None:
+    """What may have been revoked long ago is not believed, warm or not."""
+    held = Held()
+    methods = Identification([issuer()], revocations=held)
+    request = call(idp().mint())
+    await identify(request, methods, NOW)
+    held.is_current = False
+
+    assert Reason.REVOCATIONS_STALE is await reason_of(request, methods)
