@@ -5,9 +5,10 @@ from __future__ import annotations
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from gateway.app.opaque import PEPPER_MEND, compile_introspection, open_keys, read_pepper
 from gateway.credentials.jwks import FileKeySet
 from gateway.credentials.remote import UrlKeySet
-from gateway.stages.identify import Identification, Issuer, RoleMap, RoleRule
+from gateway.stages.identify import Identification, Issuer, OpaqueIssuer, RoleMap, RoleRule
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping
@@ -17,17 +18,24 @@ if TYPE_CHECKING:
     from gateway.config.trust import Issuer as IssuerSettings
     from gateway.config.trust import Role
     from gateway.core.ports import Clock
+    from gateway.credentials.gateway_keys import KeyFile
+    from gateway.credentials.introspection import IntrospectionClient
 
-KeySets = list[FileKeySet | UrlKeySet]
+KeySets = list["FileKeySet | UrlKeySet | KeyFile | IntrospectionClient"]  # all that is started and stopped
 
 
 def compile_identification(
-    settings: Settings, clock: Clock, findings: Findings, report: Callable[[str, str], None]
+    settings: Settings,
+    directory: Path,
+    clock: Clock,
+    findings: Findings,
+    report: Callable[[str, str], None],
 ) -> tuple[Identification, KeySets]:
     """Compile the section `identity` and the roles.
 
     Args:
         settings: The settings.
+        directory: Directory of the configuration.
         clock: Time.
         findings: Takes what is wrong.
         report: Told issuer and reason when its keys cannot be fetched.
@@ -37,6 +45,7 @@ def compile_identification(
     """
     key_sets: KeySets = []
     issuers: list[Issuer] = []
+    opaque: list[OpaqueIssuer] = []
     for index, issuer in enumerate(settings.identity.issuers):
         place = ("identity", "issuers", index)
         with findings.at((*place, "jwks"), "give a readable JWK set with usable public keys"):
@@ -44,13 +53,36 @@ def compile_identification(
             key_sets.append(keys)
             with findings.at(place, "correct this issuer"):
                 issuers.append(_issuer(issuer, keys))
+                asked = issuer.introspection
+                if asked is not None:
+                    with findings.at((*place, "introspection"), "correct the files of this section"):
+                        client = compile_introspection(issuer, asked, directory, clock)
+                        key_sets.append(client)
+                        prefix = (asked.token_prefix or "").encode()
+                        opaque.append(OpaqueIssuer(issuers[-1], client, prefix, asked.cache))
+    gateway_keys = _gateway_keys(settings, directory, clock, findings)
+    if gateway_keys is not None:
+        key_sets.append(gateway_keys)
     anonymous = settings.identity.anonymous
     identification = Identification(
         issuers,
+        opaque=opaque,
+        keys=gateway_keys,
         roles=RoleMap(_role(name, role) for name, role in settings.roles.items()),
         anonymous_roles=None if anonymous is None else frozenset(anonymous.roles),
     )
     return identification, key_sets
+
+
+def _gateway_keys(settings: Settings, directory: Path, clock: Clock, findings: Findings) -> KeyFile | None:
+    keys, place = settings.identity.keys, ("identity", "keys")
+    found: KeyFile | None = None
+    if keys is not None:
+        with findings.at((*place, "pepper"), PEPPER_MEND):
+            blind = read_pepper(keys, directory)
+            with findings.at((*place, "file"), "correct it with `gateway keys`, or restore it"):
+                found = open_keys(keys, blind, settings.roles, clock)
+    return found
 
 
 def _key_set(

@@ -122,6 +122,7 @@ def _requirements(require: RequirementSettings) -> Requirements:
         bound=token.bound,
         scopes=frozenset(token.scopes),
         max_age=token.max_age,
+        key=token.keys == "allow",
     )
 
 

@@ -27,6 +27,9 @@ class TokenRequirement(Section):
     scopes: tuple[Text, ...] = setting((), "OAuth scopes that it must have, all of them.")
     bound: bool = setting(default=False, description="It must be bound to the client certificate (RFC 8705).")
     max_age: Duration | None = setting(None, "Oldest that it may be, from `iat`; none: until it expires.")
+    keys: Literal["refuse", "allow"] = setting(
+        "refuse", "Whether a gateway key will do as well; its scopes, binding and age count as a token's."
+    )
 
 
 class Requirements(Section):

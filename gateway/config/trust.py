@@ -4,6 +4,7 @@ from typing import Annotated, TypeAlias
 
 from pydantic import AfterValidator, Field, PlainValidator, WithJsonSchema
 
+from gateway.config.opaque import GatewayKeys, Introspection
 from gateway.config.patterns import CertificateName, ClaimValues, Name, SpiffePattern, SubjectName, Text
 from gateway.config.quantities import Duration, DurationOrZero
 from gateway.config.references import FilePath, KeySource
@@ -46,7 +47,7 @@ Algorithm: TypeAlias = Annotated[
 
 
 def _issuer(text: str) -> str:
-    if "|" in text or text == "anonymous":
+    if "|" in text or text in {"anonymous", "key"}:
         raise refused(f"`{text}` could be taken for another caller's name", "give the issuer's exact `iss`")
     return text
 
@@ -77,6 +78,9 @@ class Issuer(Section):
     jwks_ca: FilePath | None = setting(
         None, "PEM file: authorities of the server that has the keys; none: the system's."
     )
+    introspection: Introspection | None = setting(
+        None, "How it is asked about tokens that are no JWTs; none: they are refused."
+    )
 
 
 class Anonymous(Section):
@@ -94,6 +98,7 @@ class Identification(Section):
     anonymous: Anonymous | None = setting(
         None, "Lets callers without credentials in, under these roles. Without it they are refused."
     )
+    keys: GatewayKeys | None = setting(None, "The gateway's own keys; none: there are none.")
 
 
 class Role(Section):

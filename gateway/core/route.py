@@ -49,6 +49,7 @@ class Requirements:
         bound: The token is bound to the certificate (RFC 8705).
         scopes: All of these OAuth scopes.
         max_age: The token is at most this many seconds old, or None.
+        key: A gateway key will do where a token is demanded, if it is all of that.
     """
 
     certificate: bool = False
@@ -56,6 +57,7 @@ class Requirements:
     bound: bool = False
     scopes: frozenset[str] = frozenset()
     max_age: float | None = None
+    key: bool = False
 
 
 @final

@@ -25,7 +25,7 @@ TYPE: Final = "gateway-assertion+jwt"
 LIFETIME: Final = 60.0  # seconds
 CAPACITY: Final = 20_000
 
-_Key = tuple[str, str | None, str | None, str, str, str | None]
+_Key = tuple[str, str | None, str | None, str, str, str | None, frozenset[str]]
 
 
 class _Signed(NamedTuple):
@@ -117,6 +117,7 @@ class SignedAssertions:
             permit.route.name,
             permit.rule,
             permit.model,
+            identity.roles,  # a gateway key has no digest here, and its roles can change
         )
         known = self._issued.get(key)
         if known is not None and known[1] <= now < known[0]:

@@ -9,7 +9,7 @@ from __future__ import annotations
 from dataclasses import replace
 from typing import TYPE_CHECKING, Final
 
-from gateway.config.checks import bindings, certificates, exposure, identities, routes
+from gateway.config.checks import bindings, certificates, exposure, identities, opaque, routes
 from gateway.config.checks.findings import Finding, Subject
 
 if TYPE_CHECKING:
@@ -28,6 +28,8 @@ CHECKS: Final[tuple[Callable[[Subject], Iterable[Finding]], ...]] = (
     identities.check_issuers,
     identities.check_roles,
     identities.check_anonymous,
+    opaque.check_introspection,
+    opaque.check_gateway_keys,
     routes.check_names,
     routes.check_matches,
     routes.check_requirements,

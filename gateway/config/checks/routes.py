@@ -101,7 +101,12 @@ def check_requirements(subject: Subject) -> Iterator[Finding]:
             yield Finding((*path, "certificate"), message, mend, (("server", "tls"),))
         if needs.token is None:
             continue
-        if not subject.settings.identity.issuers:
+        keys = subject.settings.identity.keys
+        if needs.token.keys == "allow" and keys is None:
+            message = "gateway keys are allowed here, but there are none"
+            mend = "add `identity.keys`, or remove this line"
+            yield Finding((*path, "token", "keys"), message, mend, (("identity", "keys"),))
+        if not subject.settings.identity.issuers and (keys is None or needs.token.keys == "refuse"):
             message = "a token is demanded, but no issuer is believed"
             mend = "add an issuer to `identity.issuers`"
             yield Finding((*path, "token"), message, mend, (("identity", "issuers"),), is_key=True)

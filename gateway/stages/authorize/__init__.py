@@ -102,7 +102,8 @@ def _require(require: Requirements, identity: Identity, now: float) -> None:
     if require.certificate and identity.certificate is None:
         raise refuse(Reason.CERTIFICATE_REQUIRED, "This route requires a client certificate.")
     max_age = require.max_age
-    if identity.token is None and (require.token or require.bound or require.scopes or max_age is not None):
+    has_token = identity.token is not None or (require.key and identity.key_id is not None)
+    if not has_token and (require.token or require.bound or require.scopes or max_age is not None):
         raise refuse(Reason.TOKEN_REQUIRED, "This route requires an access token.")
     if require.bound and not identity.bound:
         raise refuse(

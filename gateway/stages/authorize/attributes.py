@@ -230,7 +230,12 @@ ATTRIBUTES: tuple[Attribute, ...] = (
     Attribute("identity.scopes", _L, "", "OAuth scopes, sorted", _H, lambda f: f.identity.scopes),
     Attribute("identity.spiffe_id", _S, "", "may be absent", _H, lambda f: f.identity.spiffe_id),
     Attribute(
-        "identity.methods", _L, "", "verified credentials: jwt, mtls", _H, lambda f: f.identity.methods
+        "identity.methods",
+        _L,
+        "",
+        "verified credentials: jwt, opaque, key, mtls",
+        _H,
+        lambda f: f.identity.methods,
     ),
     Attribute("identity.claims", Kind.CLAIMS, "", "verified claims of the token", _H, _claims),
     Attribute(

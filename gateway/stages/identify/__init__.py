@@ -1,8 +1,8 @@
 """Who calls: turns the peer's certificate and the bearer token into one proven identity.
 
-A token's subject is the caller, and a certificate beside it is evidence; a certificate alone names
-its owner. What was proven is remembered by digest, never beyond the end of any part of the proof,
-and is void once the issuer's keys change; whoever was revoked since is nobody. Never decides what a caller
+A token's or key's subject is the caller, and a certificate beside it is evidence; a certificate alone
+names its owner. What was proven is remembered by digest, never beyond the end of any part of the proof,
+and is void once the keys behind it change; whoever was revoked since is nobody. Never decides what a caller
 may do.
 """
 
@@ -13,13 +13,17 @@ from types import MappingProxyType
 from typing import TYPE_CHECKING, Final, final
 from urllib.parse import unquote_plus
 
+from gateway.core.gateway_key import PREFIX
 from gateway.core.refusal import Reason, Refusal, Refused, Source
 from gateway.core.revocation import NOTHING_REVOKED
 from gateway.stages.identify.bearer import bearer_token, verify
 from gateway.stages.identify.cache import ProofCache, Proven
 from gateway.stages.identify.certificate import check_certificate
-from gateway.stages.identify.identity import anonymous, from_certificate, from_token
+from gateway.stages.identify.compact import is_compact
+from gateway.stages.identify.gateway_keys import NO_KEYS, verify_key
+from gateway.stages.identify.identity import anonymous, from_certificate, from_key, from_token
 from gateway.stages.identify.issuer import Issuer
+from gateway.stages.identify.opaque import OpaqueIssuer, OpaqueIssuers, verify_opaque
 from gateway.stages.identify.roles import RoleMap, RoleRule
 
 if TYPE_CHECKING:
@@ -27,9 +31,10 @@ if TYPE_CHECKING:
 
     from gateway.core.call import Call
     from gateway.core.identity import Identity, PeerCertificate
-    from gateway.core.ports import Revocations
+    from gateway.core.ports import GatewayKeys, Revocations
+    from gateway.stages.identify.identity import Verified
 
-__all__ = ["Identification", "Issuer", "RoleMap", "RoleRule", "identify"]
+__all__ = ["Identification", "Issuer", "OpaqueIssuer", "RoleMap", "RoleRule", "identify"]
 
 # Credentials that are not verified here: beside a verified one they would be a second opinion on
 # who calls, alone they would be an unverified one.
@@ -43,6 +48,7 @@ FOREIGN: Final = (
     b"txn-token",
 )
 FOREIGN_SET: Final = frozenset(FOREIGN)
+KEY_FIELD: Final = b"x-api-key"  # foreign, unless it holds a gateway key and there are any
 UNCLEARED: Final = -1  # no version of the revocations
 
 MISSING: Final = Refusal(Reason.CREDENTIAL_MISSING, "A client certificate or a bearer token is required.")
@@ -67,6 +73,8 @@ class Identification:
 
     Args:
         issuers: Trusted token issuers, each `iss` once.
+        opaque: Those of them that are asked about opaque tokens.
+        keys: The gateway's own keys; None: it has none.
         roles: The configuration's roles.
         anonymous_roles: Roles of callers without credentials; None refuses them.
         revocations: Who is no longer believed.
@@ -74,13 +82,15 @@ class Identification:
         capacity: How many tokens, certificates and addresses are remembered at least, each.
 
     Raises:
-        ValueError: Two entries for one issuer.
+        ValueError: Two entries for one issuer, or an opaque token that two could be asked about.
     """
 
     __slots__ = (
         "anonymous_roles",
         "certificates",
         "issuers",
+        "keys",
+        "opaque",
         "realm",
         "revocations",
         "roles",
@@ -92,6 +102,8 @@ class Identification:
         self,
         issuers: Iterable[Issuer] = (),
         *,
+        opaque: Iterable[OpaqueIssuer] = (),
+        keys: GatewayKeys | None = None,
         roles: RoleMap | None = None,
         anonymous_roles: frozenset[str] | None = None,
         revocations: Revocations = NOTHING_REVOKED,
@@ -103,6 +115,8 @@ class Identification:
             if by_name.setdefault(issuer.issuer, issuer) is not issuer:
                 raise ValueError("an issuer has two entries")
         self.issuers: Mapping[str, Issuer] = MappingProxyType(by_name)
+        self.opaque = OpaqueIssuers(opaque)
+        self.keys = keys
         self.roles = roles or RoleMap()
         self.anonymous_roles = anonymous_roles
         self.revocations = revocations
@@ -115,7 +129,8 @@ class Identification:
 async def identify(call: Call, methods: Identification, now: float) -> Identity:
     """Prove who sent a request.
 
-    Runs without waiting and without I/O unless a token names a key that its issuer's set lacks.
+    Runs without waiting and without I/O unless a token names a key that its issuer's set lacks, or is one
+    that its issuer must be asked about.
 
     Args:
         call: The request; its headers and token are attacker-controlled.
@@ -126,17 +141,19 @@ async def identify(call: Call, methods: Identification, now: float) -> Identity:
         The identity, or the configured anonymous one if the request carries no credential.
 
     Raises:
-        Refused: One of the `CREDENTIAL_*`, `TOKEN_*` and `CERTIFICATE_*` reasons.
+        Refused: One of the `CREDENTIAL_*`, `TOKEN_*`, `KEY_*` and `CERTIFICATE_*` reasons.
     """
     revocations = methods.revocations
     if not revocations.is_current:
         raise Refused(STALE)
     headers = call.headers
     if not headers.keys().isdisjoint(FOREIGN_SET) or call.query:
-        _refuse_foreign(call)
+        _refuse_foreign(call, methods)
     value = headers.get(b"authorization")
     certificate = call.peer.certificate
     if value is None:
+        if KEY_FIELD in headers:
+            return _by_key(call, headers[KEY_FIELD], methods, now)
         if certificate is not None:
             return _by_certificate(certificate, methods, now)
         return _stranger(call.peer.address, methods)
@@ -145,31 +162,73 @@ async def identify(call: Call, methods: Identification, now: float) -> Identity:
         known = methods.tokens.find((sha256(value[7:]).digest(), fingerprint), now)
         if known is not None and known.cleared == revocations.version:
             return known.identity
-    return await _by_token(value, certificate, methods, now)
+    return await _by_token(call, value, methods, now)
 
 
-async def _by_token(
-    value: bytes, certificate: PeerCertificate | None, methods: Identification, now: float
-) -> Identity:
+async def _by_token(call: Call, value: bytes, methods: Identification, now: float) -> Identity:
+    token = bearer_token(value)
+    if isinstance(token, Refusal):
+        raise Refused(token)
+    if token.startswith(PREFIX):  # never to an issuer, whatever it says of such tokens
+        return _by_key(call, token, methods, now)
+    certificate = _checked_certificate(call, now)
+    digest = sha256(token).digest()
+    cache_key = (digest, certificate.fingerprint if certificate is not None else "")
+    known = methods.tokens.find(cache_key, now)
+    if known is None:
+        verified = await _verified(token, digest, certificate, call, methods, now)
+        identity = from_token(verified, certificate, methods.roles)
+        until = min(float(verified.expires), identity.expires, verified.until)
+        keys = verified.issuer.keys if verified.is_signed else None
+        known = Proven(now, until, verified.generation, keys, identity, UNCLEARED)
+        _cleared(known, methods)
+        methods.tokens.put(cache_key, known)
+    return _cleared(known, methods)
+
+
+async def _verified(
+    token: bytes,
+    digest: bytes,
+    certificate: PeerCertificate | None,
+    call: Call,
+    methods: Identification,
+    now: float,
+) -> Verified:
+    """Verify a token in the way that its look demands: whatever looks like a JWS is one or nothing."""
+    if is_compact(token) or not methods.opaque:
+        return await verify(token, digest, methods.issuers, certificate, now)
+    return await verify_opaque(token, digest, methods.opaque, certificate, call.peer.address, now)
+
+
+def _by_key(call: Call, token: bytes, methods: Identification, now: float) -> Identity:
+    keys = methods.keys
+    if keys is None:
+        raise Refused(NO_KEYS)
+    certificate = _checked_certificate(call, now)
+    digest = sha256(token).digest()
+    presenter = certificate.fingerprint if certificate is not None else ""
+    address = call.peer.address
+    cache_key = (digest, presenter)
+    near = (digest, f"{presenter} {address}")  # of a key that may not come from everywhere
+    known = methods.tokens.find(cache_key, now) or methods.tokens.find(near, now)
+    if known is None:
+        accepted = verify_key(token, keys, certificate, address, now)
+        if isinstance(accepted, Refusal):
+            raise Refused(accepted)
+        identity = from_key(accepted, certificate, methods.roles)
+        known = Proven(now, identity.expires, keys.generation, keys, identity, UNCLEARED)
+        _cleared(known, methods)
+        methods.tokens.put(near if accepted.key.networks else cache_key, known)
+    return _cleared(known, methods)
+
+
+def _checked_certificate(call: Call, now: float) -> PeerCertificate | None:
+    certificate = call.peer.certificate
     if certificate is not None:
         refusal = check_certificate(certificate, now)
         if refusal is not None:
             raise Refused(refusal)
-    token = bearer_token(value)
-    if isinstance(token, Refusal):
-        raise Refused(token)
-    digest = sha256(token).digest()
-    cache_key = (digest, certificate.fingerprint if certificate is not None else "")
-    known = methods.tokens.find(cache_key, now)
-    if known is not None:
-        return _cleared(known, methods)
-    verified = await verify(token, digest, methods.issuers, certificate, now)
-    identity = from_token(verified, certificate, methods.roles)
-    until = min(float(verified.expires), identity.expires)
-    proven = Proven(now, until, verified.generation, verified.issuer.keys, identity, UNCLEARED)
-    _cleared(proven, methods)
-    methods.tokens.put(cache_key, proven)
-    return identity
+    return certificate
 
 
 def _by_certificate(certificate: PeerCertificate, methods: Identification, now: float) -> Identity:
@@ -213,11 +272,15 @@ def _cleared(proven: Proven, methods: Identification) -> Identity:
     return proven.identity
 
 
-def _refuse_foreign(call: Call) -> None:
+def _refuse_foreign(call: Call, methods: Identification) -> None:
     """Refuse credentials of kinds that nothing here verifies, wherever they stand."""
+    headers = call.headers
     for name in FOREIGN:
-        if name in call.headers:
-            raise Refused(AMBIGUOUS if b"authorization" in call.headers else UNSUPPORTED)
+        if name in headers:
+            if b"authorization" in headers:
+                raise Refused(AMBIGUOUS)
+            if name != KEY_FIELD or methods.keys is None or not headers[name].startswith(PREFIX):
+                raise Refused(UNSUPPORTED)
     for parameter in call.query.split("&"):
         if unquote_plus(parameter.partition("=")[0]) == "access_token":  # RFC 6750, section 2.3
             raise Refused(IN_QUERY)
