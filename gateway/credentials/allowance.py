@@ -25,7 +25,7 @@ class Allowance:
 
     def __init__(self, count: int, period: float, capacity: int = MAX_NAMES) -> None:
         self._interval = period / count
-        self._burst = period
+        self._burst = period + self._interval / 1000  # clocks of long uptimes round by less
         self._capacity = capacity
         self._young: dict[str, float] = {}
         self._old: dict[str, float] = {}

@@ -149,7 +149,11 @@ class KeyFile:
         return True
 
     def _read(self) -> dict[str, GatewayKey]:
-        return compile_keys(read_records(self._path), self._roles, self._longest)
+        records = read_records(self._path)
+        try:
+            return compile_keys(records, self._roles, self._longest)
+        except KeyFileError as misfit:
+            raise KeyFileError(f"{self._path}: {misfit}") from misfit
 
     def _stamp(self) -> tuple[int, ...]:
         try:

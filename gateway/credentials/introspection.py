@@ -8,6 +8,7 @@ that nobody can make this gateway attack an issuer with tokens that he thought u
 from __future__ import annotations
 
 import asyncio
+from functools import partial
 from typing import TYPE_CHECKING, Final, Protocol, final
 
 from gateway.core.ports import Introspected
@@ -188,15 +189,15 @@ class IntrospectionClient:
             raise Refused(TOO_MANY)
         self._of_address[address] = self._of_address.get(address, 0) + 1
         flight = asyncio.get_running_loop().create_task(
-            self._ask(endpoint, token, digest, address), name="introspection"
+            self._ask(endpoint, token, digest), name="introspection"
         )
         self._flights[digest] = flight
+        flight.add_done_callback(partial(self._end, digest, address))
         return flight
 
-    async def _ask(self, endpoint: str, token: bytes, digest: bytes, address: str) -> _Known:
+    async def _ask(self, endpoint: str, token: bytes, digest: bytes) -> _Known:
         self.asked += 1
         asked = self._clock.wall()
-        known: _Known | None = None
         try:
             fetched = await self._asker.post(
                 endpoint,
@@ -215,15 +216,13 @@ class IntrospectionClient:
             word = failure.word if isinstance(failure, FetchError) else "destination-refused"
             self._report(word)
             known = _Known(self._clock.tick(), None, _unchecked(f"the issuer could not be asked: {word}"))
-        finally:
-            del self._flights[digest]
-            self._release(address)
         if len(self._known) >= CAPACITY:
             self._known.clear()
         self._known[digest] = known
         return known
 
-    def _release(self, address: str) -> None:
+    def _end(self, digest: bytes, address: str, _flight: asyncio.Task[_Known]) -> None:
+        del self._flights[digest]
         left = self._of_address[address] - 1
         if left:
             self._of_address[address] = left

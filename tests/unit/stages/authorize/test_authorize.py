@@ -25,6 +25,7 @@ from gateway.stages.authorize import (
 
 from .material import NOW, a_call, a_route, an_identity
 
+A_KEY = an_identity(token=None, key_id="k", methods=("key",))
 ANYBODY = Rules("chat", [Rule("any", Effect.ALLOW)])
 
 
@@ -63,6 +64,13 @@ def test_an_unknown_route_and_a_forbidden_one_read_the_same() -> None:
         (Requirements(max_age=60.0), an_identity(), None),
         (Requirements(max_age=60.0), an_identity(issued=0.0), Reason.TOKEN_TOO_OLD),
         (Requirements(max_age=60.0), an_identity(issued=float("nan")), Reason.TOKEN_TOO_OLD),
+        (Requirements(token=True), A_KEY, Reason.TOKEN_REQUIRED),
+        (Requirements(token=True, key=True), A_KEY, None),
+        (Requirements(token=True, key=True), an_identity(token=None), Reason.TOKEN_REQUIRED),
+        (Requirements(token=True, key=True), an_identity(), None),
+        (Requirements(token=True, key=True, bound=True), A_KEY, Reason.TOKEN_BINDING),
+        (Requirements(token=True, key=True, scopes=frozenset({"x"})), A_KEY, Reason.SCOPE_MISSING),
+        (Requirements(token=True, key=True, max_age=59.0), A_KEY, Reason.TOKEN_TOO_OLD),
     ],
 )
 def test_the_requirements_of_a_route_come_before_its_rules(
