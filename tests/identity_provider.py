@@ -48,6 +48,11 @@ PATHS: Final[dict[str, str]] = {
 }
 
 
+def as_parameters(claims: dict[str, Any] | None) -> dict[str, str]:
+    """Return the parameter of a token request with which tests choose claims; no other provider has it."""
+    return {"token_claims": msgspec.json.encode(claims).decode()} if claims else {}
+
+
 @final
 @dataclass
 class IdentityProvider:
@@ -62,6 +67,8 @@ class IdentityProvider:
     Resources, by the last part of their names: `rs256`, `ps256`, `es256`, `es384`, `es512`, `ed25519`,
     `hs256` (symmetric), `short` (lives 3 s), `other` (another audience), `opaque`, `opaque-short`,
     `opaque-other`.
+
+    Tests that rotate keys or break endpoints use a provider of their own: others believe the shared one.
 
     Args:
         directory: An empty one.
@@ -174,9 +181,8 @@ class IdentityProvider:
         Raises:
             OAuth2Error: The provider refused.
         """
-        more = {"token_claims": msgspec.json.encode(claims).decode()} if claims else {}
         return self.client(name, certificate).client_credentials(
-            scope, resource=f"urn:gw:{resource}", dpop_key=key, **more
+            scope, resource=f"urn:gw:{resource}", dpop_key=key, **as_parameters(claims)
         )
 
     def token(self, name: str = "alice", resource: str = "es256", **options: Any) -> str:
@@ -191,6 +197,7 @@ class IdentityProvider:
         scope: str = SCOPE,
         browser: requests.Session | None = None,
         key: DPoPKey | None = None,
+        claims: dict[str, Any] | None = None,
         **asked: Any,
     ) -> BearerToken:
         """Let a user sign in with the client `app`: authorization code with PKCE.
@@ -201,11 +208,17 @@ class IdentityProvider:
             scope: Likewise.
             browser: Keeps the session at the provider, from `new_browser`; None: a new one each time.
             key: Binds the token to it (DPoP).
+            claims: More claims of this one token, as for `grant`.
             asked: More of the authorization request: `acr_values`, `max_age`, `prompt`.
         """
         client = self.client("app")
         request = client.authorization_request(
-            scope=f"openid {scope}", login_hint=user, resource=f"urn:gw:{resource}", **asked
+            scope=f"openid {scope}",
+            login_hint=user,
+            resource=f"urn:gw:{resource}",
+            dpop=key is not None,
+            dpop_key=key,
+            **asked,
         )
         own = browser or self.new_browser()
         location = request.uri
@@ -218,7 +231,9 @@ class IdentityProvider:
         if browser is None:
             own.close()
         code = request.validate_callback(location)
-        return client.authorization_code(code, validate=False, dpop=key is not None, dpop_key=key)
+        return client.authorization_code(
+            code, validate=False, dpop=key is not None, dpop_key=key, **as_parameters(claims)
+        )
 
     def new_browser(self) -> requests.Session:
         """Return a browser without any session at the provider; close it."""
