@@ -27,8 +27,6 @@ MEDIA_TYPE: Final = "application/secevent+jwt"
 MAX_WAITING: Final = 16  # tokens verified at once; the transmitter sends the others again
 RETRY_SECONDS: Final = 1
 
-Handler = "Callable[[web.Request], Awaitable[web.StreamResponse]]"
-
 
 def push_handler(
     receiver: Receiver, secret: str | None, report: Callable[[str, str], None]
@@ -54,6 +52,8 @@ def push_handler(
             return web.Response(status=503, headers={hdrs.RETRY_AFTER: str(RETRY_SECONDS)})
         async with room:
             token = await _body(request)
+            if token is None:
+                return _refused(413, "invalid_request")
             try:
                 await receiver.take(token)
             except Rejected as rejected:
@@ -66,12 +66,13 @@ def push_handler(
     return push
 
 
-async def _body(request: web.Request) -> bytes:
+async def _body(request: web.Request) -> bytes | None:
+    """Read the body; None if it is longer than a token can be."""
     body = bytearray()
     async for piece in request.content.iter_any():
         body += piece
         if len(body) > MAX_TOKEN_BYTES:
-            raise web.HTTPRequestEntityTooLarge(max_size=MAX_TOKEN_BYTES, actual_size=len(body))
+            return None
     return bytes(body)
 
 
