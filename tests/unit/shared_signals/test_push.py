@@ -8,7 +8,7 @@ import msgspec
 import pytest
 from aiohttp import web
 
-from gateway.signals.push import MEDIA_TYPE, push_handler
+from gateway.shared_signals.push import MEDIA_TYPE, push_handler
 
 from .parts import World, claims, signed
 

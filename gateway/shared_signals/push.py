@@ -15,13 +15,13 @@ import msgspec
 from aiohttp import hdrs, web
 
 from gateway.core.ports import StoreUnavailable
-from gateway.signals.receiver import Rejected
+from gateway.shared_signals.receiver import Rejected
 from gateway.stages.identify.compact import MAX_TOKEN_BYTES
 
 if TYPE_CHECKING:
     from collections.abc import Awaitable, Callable
 
-    from gateway.signals.receiver import Receiver
+    from gateway.shared_signals.receiver import Receiver
 
 MEDIA_TYPE: Final = "application/secevent+jwt"
 MAX_WAITING: Final = 16  # tokens verified at once; the transmitter sends the others again

@@ -11,7 +11,7 @@ from hypothesis import strategies as st
 from gateway.core.ports import StoreUnavailable
 from gateway.core.refusal import Reason, Refused
 from gateway.core.revocation import Target
-from gateway.signals.receiver import Rejected
+from gateway.shared_signals.receiver import Rejected
 from gateway.stages.identify import Identification, identify
 from tests.unit.stages.identify.parts import ISSUER, NOW, call, idp, issuer, signer
 

@@ -13,8 +13,8 @@ from typing import TYPE_CHECKING, Final, NamedTuple, Protocol, final
 
 from gateway.core.refusal import Refusal, Refused
 from gateway.core.revocation import Revocation, Target
-from gateway.signals.events import Effect, effect_of, short_name
-from gateway.signals.subjects import Voice, read_subject
+from gateway.shared_signals.events import Effect, effect_of, short_name
+from gateway.shared_signals.subjects import Voice, read_subject
 from gateway.stages.identify.bearer import find_key
 from gateway.stages.identify.claims import MAX_DATE
 from gateway.stages.identify.compact import split

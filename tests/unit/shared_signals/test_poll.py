@@ -8,7 +8,7 @@ import pytest
 from aiohttp import web
 
 from gateway.credentials.fetch import Fetcher
-from gateway.signals.poll import Heartbeat, Poller
+from gateway.shared_signals.poll import Heartbeat, Poller
 from tests.unit.stages.identify.parts import ISSUER
 
 from .parts import World, claims, signed

@@ -7,7 +7,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from gateway.core.revocation import Target
-from gateway.signals.subjects import Voice, read_subject
+from gateway.shared_signals.subjects import Voice, read_subject
 
 ISSUER = "https://idp.example.org"
 VOICE = Voice((ISSUER, "spiffe://example.org"), "mail")

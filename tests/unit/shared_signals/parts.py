@@ -5,8 +5,8 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, final
 
 from gateway.core.ports import StoreUnavailable
-from gateway.signals.receiver import Receiver, Transmitter
-from gateway.signals.subjects import Voice
+from gateway.shared_signals.receiver import Receiver, Transmitter
+from gateway.shared_signals.subjects import Voice
 from tests.unit.stages.identify.parts import ISSUER, NOW, FixedClock, HeldKeys, signer
 
 if TYPE_CHECKING:

@@ -13,14 +13,14 @@ from gateway.core.ports import StoreUnavailable
 from gateway.credentials.documents import DocumentError, parse_object
 from gateway.credentials.fetch import FetchError
 from gateway.credentials.periodic import Periodic
-from gateway.signals.receiver import Rejected
+from gateway.shared_signals.receiver import Rejected
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping
 
     from gateway.core.ports import Clock
     from gateway.credentials.fetch import Fetched
-    from gateway.signals.receiver import Receiver
+    from gateway.shared_signals.receiver import Receiver
 
 MAX_EVENTS: Final = 64  # per answer
 MAX_ANSWER_BYTES: Final = 1024 * 1024
