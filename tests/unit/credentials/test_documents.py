@@ -9,7 +9,9 @@ from gateway.credentials.documents import DocumentError, parse_object
 
 def test_an_object_is_read() -> None:
     """Members of any kind, text with escapes and colons."""
-    assert {"a": [1, None], "b:c": {"d": 'e"":'}} == parse_object(rb'{"a":[1,null],"b:c":{"d":"e\"\":"}}', 100)
+    assert {"a": [1, None], "b:c": {"d": 'e"":'}} == parse_object(
+        rb'{"a":[1,null],"b:c":{"d":"e\"\":"}}', 100
+    )
 
 
 def test_size_and_depth_are_bounded() -> None:
