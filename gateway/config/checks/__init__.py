@@ -9,7 +9,7 @@ from __future__ import annotations
 from dataclasses import replace
 from typing import TYPE_CHECKING, Final
 
-from gateway.config.checks import bindings, certificates, exposure, identities, keys, routes
+from gateway.config.checks import bindings, certificates, exposure, identities, keys, routes, signals
 from gateway.config.checks.findings import Finding, Subject
 
 if TYPE_CHECKING:
@@ -29,6 +29,7 @@ CHECKS: Final[tuple[Callable[[Subject], Iterable[Finding]], ...]] = (
     keys.check_keys,
     identities.check_roles,
     identities.check_anonymous,
+    signals.check_signals,
     routes.check_names,
     routes.check_matches,
     routes.check_requirements,
