@@ -12,7 +12,17 @@ from hypothesis import given
 from hypothesis import strategies as st
 from pydantic import TypeAdapter, ValidationError
 
-from gateway.config.addresses import Endpoint, HostName, Listen, ListenAddress, Network, StateUrl, Url, WebUrl
+from gateway.config.addresses import (
+    Endpoint,
+    HostName,
+    Listen,
+    ListenAddress,
+    Network,
+    Origin,
+    StateUrl,
+    Url,
+    WebUrl,
+)
 from gateway.config.patterns import (
     CertificateName,
     ClaimValues,
@@ -80,6 +90,11 @@ def refusal(kind: Any, value: object) -> dict[str, Any]:
             Url("https", "2001:db8::1", 8000, "", "https://[2001:db8::1]:8000"),
         ),
         (Endpoint, "unix:/run/m.sock", Url("unix", "", 0, "/run/m.sock", "unix:/run/m.sock")),
+        (
+            Origin,
+            "https://Keys.example.org",
+            Url("https", "keys.example.org", 443, "", "https://Keys.example.org"),
+        ),
         (WebUrl, "http://h/v1/traces", Url("http", "h", 80, "/v1/traces", "http://h/v1/traces")),
         (KeySource, "https://idp/jwks", Url("https", "idp", 443, "/jwks", "https://idp/jwks")),
         (KeySource, "file:keys.json", Url("file", "", 0, "/etc/gateway/keys.json", "file:keys.json")),
@@ -164,6 +179,20 @@ def test_a_setting_becomes_what_it_means(kind: Any, value: object, expected: obj
         (Endpoint, "https://h h", "`https://h h` has characters that no URL has", "https://host:port"),
         (Endpoint, "https://-h", "`https://-h` names no host", "https://host:port"),
         (WebUrl, "https://u@h/", "a user name in a URL", "remove it"),
+        (WebUrl, "https://127.1/", "`127.1` is an odd spelling of an address", "four numbers"),
+        (WebUrl, "https://0x7f.1/", "`0x7f.1` is an odd spelling of an address", "four numbers"),
+        (WebUrl, "https://2130706433/", "`2130706433` is an odd spelling of an address", "four numbers"),
+        (Endpoint, "http://127.0.0.1.:80", "`127.0.0.1.` is an odd spelling of an address", "four numbers"),
+        (
+            WebUrl,
+            "https://h\uff0eorg/",
+            "`https://h\uff0eorg/` has characters that no URL has",
+            "https://host/path",
+        ),
+        (Origin, "https://h/", "`https://h/` is more than an origin", "`https://host:port`"),
+        (Origin, "https://h/a", "`https://h/a` is more than an origin", "`https://host:port`"),
+        (Origin, "https://u@h", "`https://u@h` is more than an origin", "`https://host:port`"),
+        (Origin, "h", "`` is none of the schemes http, https", "`https://host:port`"),
         (WebUrl, "file:x", "`file` is none of the schemes http, https", "https://host/path"),
         (KeySource, "file:", "`file` is none of the schemes http, https", "https://host/path"),
         (KeySource, 1, "expected a URL or file reference, found the number `1`", "jwks"),
@@ -280,6 +309,7 @@ KINDS = [
     ListenAddress,
     Endpoint,
     WebUrl,
+    Origin,
     KeySource,
     StateUrl,
     Network,
