@@ -67,7 +67,9 @@ class Gateway:
             risk = ex.risk = score(entry, prompt, rt.counters)  # how unusual?
             now = rt.clock.wall()  # a body may have taken its time
             permit = ex.permit = authorize(entry, call, vetted, risk, now)  # exactly this, to this model
-            outbound, ex.assertion = prepare(call, permit, vetted, rt.assertions, now)  # by allow-list
+            onward = rt.onward.find(call, permit, now) or await rt.onward.obtain(call, permit, now)
+            ex.assertion = onward.name
+            outbound = prepare(call, permit, vetted, onward)  # what leaves, by allow-list
             ex.forwarded_at = tick()
             answer = await rt.backends.open(outbound, permit, admission, vetted)
             ex.answered_at = tick()

@@ -9,6 +9,7 @@ import structlog
 
 from gateway.app.backends import reveal
 from gateway.credentials.client_authentication import Certificate, PrivateKeyJwt, SharedSecret
+from gateway.credentials.discovery import Discovery
 from gateway.credentials.fetch import Fetcher
 from gateway.credentials.files import read_bounded
 from gateway.credentials.gateway_keys import KeyFile, make_blind
@@ -23,18 +24,20 @@ if TYPE_CHECKING:
     from gateway.config.trust import Issuer
     from gateway.core.ports import Clock
     from gateway.credentials.client_authentication import ClientAuthentication
+    from gateway.credentials.remote import Source
 
 PEPPER_MEND: Final = "make one: `head -c 32 /dev/urandom | base64 > FILE; chmod 600 FILE`"
 
 
 def compile_introspection(
-    issuer: Issuer, asked: Introspection, directory: Path, clock: Clock
+    issuer: Issuer, asked: Introspection, source: Source | None, directory: Path, clock: Clock
 ) -> IntrospectionClient:
     """Make the client that asks one issuer; to be started.
 
     Args:
         issuer: The issuer.
         asked: Its section `introspection`.
+        source: Where its keys come from: knows the endpoint if that is discovered.
         directory: Directory of the configuration.
         clock: Time.
 
@@ -42,19 +45,19 @@ def compile_introspection(
         ValueError: A file or secret cannot be used.
         OSError: A file cannot be read.
     """
-    endpoint = asked.endpoint.text
     mtls = asked.authentication.mtls
     fetcher = Fetcher(
         clock,
-        networks=asked.networks,
-        ca=asked.ca,
+        networks=issuer.networks,
+        ca=asked.ca or issuer.jwks_ca,
         certificate=None if mtls is None else mtls.certificate,
         private_key=None if mtls is None else mtls.private_key,
     )
+    endpoint = partial(_endpoint, asked, source)
     return IntrospectionClient(
-        lambda: endpoint,
+        endpoint,
         fetcher,
-        _authentication(issuer, asked, directory, clock),
+        _authentication(issuer, asked, endpoint, directory, clock),
         clock,
         rate=(asked.rate.count, asked.rate.period),
         rate_per_address=(asked.rate_per_address.count, asked.rate_per_address.period),
@@ -63,14 +66,26 @@ def compile_introspection(
     )
 
 
+def _endpoint(asked: Introspection, source: Source | None) -> str | None:
+    if asked.endpoint is not None:
+        return asked.endpoint.text
+    metadata = source.metadata if isinstance(source, Discovery) else None
+    return None if metadata is None else metadata.introspection_endpoint
+
+
 def _authentication(
-    issuer: Issuer, asked: Introspection, directory: Path, clock: Clock
+    issuer: Issuer,
+    asked: Introspection,
+    endpoint: Callable[[], str | None],
+    directory: Path,
+    clock: Clock,
 ) -> ClientAuthentication:
     ways = asked.authentication
     if ways.private_key_jwt is not None:
         own = ways.private_key_jwt
         signer = Signer.from_pem(read_bounded(own.private_key), own.algorithm, own.key_id)
-        audience = issuer.issuer if own.audience == "issuer" else asked.endpoint.text
+        name = issuer.issuer
+        audience = (lambda: name) if own.audience == "issuer" else lambda: endpoint() or name
         return PrivateKeyJwt(asked.client_id, signer, audience, clock)
     if ways.mtls is not None:
         return Certificate(asked.client_id)

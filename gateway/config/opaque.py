@@ -4,7 +4,7 @@ from typing import Annotated, Literal, TypeAlias
 
 from pydantic import PlainValidator
 
-from gateway.config.addresses import Network, WebUrl
+from gateway.config.addresses import WebUrl
 from gateway.config.patterns import Text
 from gateway.config.quantities import Duration, OneRate
 from gateway.config.references import FilePath, Secret
@@ -52,7 +52,9 @@ class ClientAuthentication(Section):
 class Introspection(Section):
     """Asking an issuer about its opaque tokens (RFC 7662)."""
 
-    endpoint: WebUrl = required("URL of the introspection endpoint.")
+    endpoint: WebUrl | None = setting(
+        None, "URL of the introspection endpoint; none: it is discovered with the keys (`jwks` left out)."
+    )
     client_id: Text = required("The gateway's name at the issuer.")
     authentication: ClientAuthentication = required("How the gateway proves itself there.")
     token_prefix: TokenPrefix | None = setting(
@@ -64,10 +66,7 @@ class Introspection(Section):
     rate_per_address: OneRate = setting(
         "20/second", "Most questions for one client address about tokens that turn out to be none."
     )
-    ca: FilePath | None = setting(None, "PEM file: authorities of the endpoint; none: the system's.")
-    networks: tuple[Network, ...] = setting(
-        (), "Networks that the endpoint must be in; none: public addresses."
-    )
+    ca: FilePath | None = setting(None, "PEM file: authorities of the endpoint; none: those of `jwks_ca`.")
 
 
 class GatewayKeys(Section):

@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Final, Protocol, final
 from urllib.parse import quote_plus
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping
+    from collections.abc import Callable, Mapping
 
     from gateway.core.ports import Clock
     from gateway.credentials.signing import Signer
@@ -39,13 +39,13 @@ class PrivateKeyJwt:
     Args:
         client_id: The gateway's name at the server.
         signer: Its key.
-        audience: The server's issuer name, or the endpoint's URL where a server insists on that.
+        audience: Returns the server's issuer name, or the endpoint's URL where a server insists on that.
         clock: Time.
     """
 
     __slots__ = ("_audience", "_client_id", "_clock", "_signer")
 
-    def __init__(self, client_id: str, signer: Signer, audience: str, clock: Clock) -> None:
+    def __init__(self, client_id: str, signer: Signer, audience: Callable[[], str], clock: Clock) -> None:
         self._client_id = client_id
         self._signer = signer
         self._audience = audience
@@ -57,7 +57,7 @@ class PrivateKeyJwt:
         claims = {
             "iss": self._client_id,
             "sub": self._client_id,
-            "aud": self._audience,
+            "aud": self._audience(),
             "jti": secrets.token_urlsafe(16),
             "iat": now,
             "exp": now + LIFETIME,

@@ -15,6 +15,7 @@ if TYPE_CHECKING:
     from gateway.config.checks.findings import Subject
     from gateway.config.opaque import ClientAuthentication, Introspection
     from gateway.config.source import Path
+    from gateway.config.trust import Issuer
 
 LONGEST_BELIEF: Final = 10.0  # seconds
 LONGEST_QUESTION: Final = 30.0
@@ -41,7 +42,7 @@ def check_introspection(subject: Subject) -> Iterator[Finding]:
         else:
             yield from _check_prefix((*path, "token_prefix"), prefix, prefixes)
             prefixes[prefix] = issuer.issuer
-        yield from _check_question(path, asked)
+        yield from _check_question(path, issuer, asked)
         yield from files.authorities((*path, "ca"), asked.ca)
         yield from _check_authentication((*path, "authentication"), asked.authentication, files)
 
@@ -56,13 +57,17 @@ def _check_prefix(path: Path, prefix: str, others: dict[str, str]) -> Iterator[F
             yield Finding(path, message, "write prefixes of which none begins with another")
 
 
-def _check_question(path: Path, asked: Introspection) -> Iterator[Finding]:
-    if asked.endpoint.scheme == "http" and not asked.endpoint.is_local:
+def _check_question(path: Path, issuer: Issuer, asked: Introspection) -> Iterator[Finding]:
+    endpoint = asked.endpoint
+    if endpoint is None:
+        if issuer.jwks is not None:
+            message = "nobody knows where to ask: nothing is discovered, as `jwks` is given"
+            yield Finding(
+                path, message, "add `endpoint:`, or remove `jwks`", ((*path[:-1], "jwks"),), is_key=True
+            )
+    elif endpoint.scheme == "http" and not endpoint.is_local:
         message = "tokens would be sent in the clear, and anybody on the network path could call one active"
         yield Finding((*path, "endpoint"), message, "write `https://`")
-    if asked.ca is not None and asked.endpoint.scheme != "https":
-        message = "`ca` has no effect: the endpoint is not `https://`"
-        yield Finding((*path, "ca"), message, "remove it", is_key=True)
     if asked.cache > LONGEST_BELIEF:
         message = "a revoked token would be good for as long as this"
         yield Finding((*path, "cache"), message, "write at most `10s`")

@@ -20,7 +20,7 @@ from .parts import NOW, FixedClock
 def test_an_assertion_is_signed_for_one_server(algorithm: str) -> None:
     """All claims that RFC 7523 and OpenID Connect demand, short-lived; PyJWT verifies it."""
     signer = Signer(generate_key(algorithm), algorithm, "k")
-    form = dict(PrivateKeyJwt("gateway", signer, "https://idp.example.org", FixedClock()).form())
+    form = dict(PrivateKeyJwt("gateway", signer, lambda: "https://idp.example.org", FixedClock()).form())
     text = form.pop("client_assertion")
     name = "EdDSA" if algorithm == "Ed25519" else algorithm
     key = jwt.PyJWK({**signer.jwk, "alg": name}).key
@@ -46,7 +46,9 @@ def test_an_assertion_is_signed_for_one_server(algorithm: str) -> None:
 
 def test_no_assertion_is_used_twice() -> None:
     """A server takes each `jti` once."""
-    proof = PrivateKeyJwt("gateway", Signer(generate_key("ES256")), "https://idp.example.org", FixedClock())
+    proof = PrivateKeyJwt(
+        "gateway", Signer(generate_key("ES256")), lambda: "https://idp.example.org", FixedClock()
+    )
     made = [
         jwt.decode(proof.form()["client_assertion"], options={"verify_signature": False}) for _ in range(20)
     ]
