@@ -118,7 +118,7 @@ def open_keys(
         roles,
         clock,
         longest=keys.max_lifetime,
-        on_change=_report_keys,
+        tell=_report_keys,
         on_failure=_report_broken,
     )
 

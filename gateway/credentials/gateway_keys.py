@@ -50,8 +50,11 @@ class KeyFile:
         clock: Time.
         longest: Longest life of a key, seconds.
         interval: Seconds between two looks at the file, once started.
-        on_change: Told how many keys there are now.
+        tell: Told how many keys there are now, after a change.
         on_failure: Told what is wrong with the file.
+
+    Attributes:
+        on_change: Called after every change of the keys, once `generation` has grown; must not raise.
 
     Raises:
         OSError: The file cannot be read.
@@ -65,13 +68,14 @@ class KeyFile:
         "_keys",
         "_longest",
         "_loop",
-        "_on_change",
         "_on_failure",
         "_path",
         "_roles",
         "_seen",
+        "_tell",
         "blind",
         "generation",
+        "on_change",
     )
 
     def __init__(
@@ -83,7 +87,7 @@ class KeyFile:
         *,
         longest: float = LONGEST,
         interval: float = INTERVAL,
-        on_change: Callable[[int], None] | None = None,
+        tell: Callable[[int], None] | None = None,
         on_failure: Callable[[str], None] | None = None,
     ) -> None:
         self.blind = blind
@@ -92,7 +96,8 @@ class KeyFile:
         self._roles = frozenset(roles)
         self._clock = clock
         self._longest = longest
-        self._on_change = on_change
+        self._tell = tell
+        self.on_change: Callable[[], None] | None = None
         self._on_failure = on_failure
         self._complained_at = float("-inf")
         self._broken: tuple[tuple[int, ...], str] | None = None  # what is not read again in vain
@@ -144,8 +149,10 @@ class KeyFile:
             return False
         self._keys = keys
         self.generation += 1
-        if self._on_change is not None:
-            self._on_change(len(keys))
+        if self.on_change is not None:
+            self.on_change()
+        if self._tell is not None:
+            self._tell(len(keys))
         return True
 
     def _read(self) -> dict[str, GatewayKey]:

@@ -37,6 +37,7 @@ identity:
       audience: {audience}
       algorithms: [{algorithms}]
       skew: 0s
+      introspection: {introspection}
 roles:
   researcher: {{groups: [ml-research]}}
   batch: {{groups: [batch]}}
@@ -77,6 +78,7 @@ class Trusting:
         backend: The model server.
         idp: Who is believed.
         program: What Python runs.
+        introspection: How the provider is asked about opaque tokens, as YAML; "null": it is not.
     """
 
     def __init__(
@@ -86,6 +88,7 @@ class Trusting:
         backend: Backend,
         idp: IdentityProvider,
         program: tuple[str | Path, ...] = PROGRAM,
+        introspection: str = "null",
     ) -> None:
         self.world = world
         certs = world.pki.directory
@@ -97,6 +100,7 @@ class Trusting:
                 ca=idp.ca,
                 audience=AUDIENCE,
                 algorithms=", ".join(ALGORITHMS),
+                introspection=introspection,
                 backend=SIDECAR.format(port=backend.port, certs=certs, identity=BACKEND_ID),
                 audit=directory / "audit.jsonl",
             )

@@ -42,7 +42,7 @@ class Held:
             ["batch"],
             self.clock,
             interval=interval,
-            on_change=self.changes.append,
+            tell=self.changes.append,
             on_failure=self.failures.append,
         )
 
@@ -56,6 +56,8 @@ def held(tmp_path: Path) -> Held:
 def test_a_removed_key_is_gone(held: Held) -> None:
     """And what was proven by older keys is void; a look at an unchanged file changes nothing."""
     assert not held.keys.reload()
+    generations: list[int] = []
+    held.keys.on_change = lambda: generations.append(held.keys.generation)
     write_records(held.path, records("b", "c"))
 
     assert held.keys.reload()
@@ -64,7 +66,7 @@ def test_a_removed_key_is_gone(held: Held) -> None:
         held.keys.find("b" * 20) is not None,
         held.keys.find("c" * 20) is not None,
     )
-    assert (1, [2], 2) == (held.keys.generation, held.changes, len(held.keys))
+    assert (1, [1], [2], 2) == (held.keys.generation, generations, held.changes, len(held.keys))
 
 
 def test_the_same_keys_in_another_file_void_nothing(held: Held) -> None:
