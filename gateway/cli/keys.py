@@ -28,7 +28,7 @@ from gateway.credentials.key_records import (
     Record,
     Secret,
     alone,
-    compile_keys,
+    find_misfit,
     moment,
     read_records,
     write_records,
@@ -259,9 +259,8 @@ def _checked(record: Record, place: _Place) -> Record:
         record = msgspec.json.decode(msgspec.json.encode(record), type=Record)
     except msgspec.ValidationError as wrong:
         raise _No(f"this cannot be a key: {wrong}") from None
-    if record.expires.timestamp() - record.secrets[0].made.timestamp() > place.longest:
+    if find_misfit(record, place.roles, place.longest):
         raise _No(f"a key lives for at most {place.longest / DAY:g} days (`identity.keys.max_lifetime`)")
-    compile_keys([record], place.roles, place.longest)
     return record
 
 

@@ -10,7 +10,7 @@ import hashlib
 import hmac
 from typing import TYPE_CHECKING, Final, final
 
-from gateway.credentials.key_records import KeyFileError, compile_keys, read_records
+from gateway.credentials.key_records import KeyFileError, compile_keys, read_file
 from gateway.credentials.periodic import Periodic
 
 if TYPE_CHECKING:
@@ -66,6 +66,7 @@ class KeyFile:
         "_clock",
         "_complained_at",
         "_keys",
+        "_lines",
         "_longest",
         "_loop",
         "_on_failure",
@@ -102,6 +103,7 @@ class KeyFile:
         self._complained_at = float("-inf")
         self._broken: tuple[tuple[int, ...], str] | None = None  # what is not read again in vain
         self._seen = self._stamp()
+        self._lines: dict[bytes, GatewayKey] = {}
         self._keys = self._read()
         self._loop = Periodic("gateway keys", interval, self._look)
 
@@ -156,11 +158,12 @@ class KeyFile:
         return True
 
     def _read(self) -> dict[str, GatewayKey]:
-        records = read_records(self._path)
         try:
-            return compile_keys(records, self._roles, self._longest)
-        except KeyFileError as misfit:
-            raise KeyFileError(f"{self._path}: {misfit}") from misfit
+            data = read_file(self._path)
+            self._lines = compile_keys(data, self._roles, self._longest, self._lines)
+        except KeyFileError as wrong:
+            raise KeyFileError(f"{self._path}: {wrong}") from wrong
+        return {key.id: key for key in self._lines.values()}
 
     def _stamp(self) -> tuple[int, ...]:
         try:

@@ -116,10 +116,22 @@ def test_keys_without_number_are_refused(monkeypatch: pytest.MonkeyPatch) -> Non
 )
 def test_keys_must_fit_the_configuration(roles: set[str], longest: float, message: str) -> None:
     """Roles that exist, and a life that is not too long, counted from the last rotation."""
-    with pytest.raises(KeyFileError, match=message):
-        compile_keys(parse_records(line()), roles, longest)
+    with pytest.raises(KeyFileError, match=f"^line 1: the key .*{message}"):
+        compile_keys(line(), roles, longest, {})
 
-    assert {"a" * 20} == compile_keys(parse_records(line()), {"batch", "more"}, 100 * 86400.0).keys()
+    [key] = compile_keys(line(), {"batch", "more"}, 100 * 86400.0, {}).values()
+    assert "a" * 20 == key.id
+
+
+def test_lines_that_are_known_are_not_read_again() -> None:
+    """A file of many keys in which one changes costs little; two keys of one id are still refused."""
+    first = compile_keys(line() + b"\n" + line(id="b" * 20), {"batch"}, 1e9, {})
+    second = compile_keys(line() + b"\n" + line(id="c" * 20), {"batch"}, 1e9, first)
+
+    assert first[line()] is second[line()]
+    assert line(id="b" * 20) not in second
+    with pytest.raises(KeyFileError, match=r"^line 2 is a second key"):
+        compile_keys(line() + b"\n" + line(note="x"), {"batch"}, 1e9, first)
 
 
 def test_a_file_is_replaced_whole_and_private(tmp_path: Path) -> None:
