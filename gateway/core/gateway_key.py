@@ -9,7 +9,7 @@ from __future__ import annotations
 import re
 from dataclasses import dataclass
 from ipaddress import IPv4Network, IPv6Network
-from typing import Final, TypeAlias, final
+from typing import Final, Protocol, TypeAlias, final
 from zlib import crc32
 
 Network: TypeAlias = IPv4Network | IPv6Network
@@ -67,6 +67,20 @@ class GatewayKey:
     def is_bound(self) -> bool:
         """True if it is good beside a certificate alone."""
         return bool(self.certificates or self.spiffe_ids)
+
+
+class GatewayKeys(Protocol):
+    """The gateway's own keys, as far as they are valid now. No I/O."""
+
+    def find(self, id: str, /) -> GatewayKey | None:
+        """Return the key of that id, expired ones too, or None."""
+
+    def blind(self, token: bytes, /) -> bytes:
+        """Return the digest under which a key is stored: nobody makes one without the pepper."""
+
+    @property
+    def generation(self) -> int:
+        """Grows with every change: what was proven by older keys is void."""
 
 
 def compose(id: str, secret: bytes) -> str:

@@ -2,14 +2,13 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, NamedTuple, Protocol, final
+from typing import TYPE_CHECKING, Protocol, final
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
     from gateway.core.call import Call
     from gateway.core.exchange import Exchange, Usage
-    from gateway.core.gateway_key import GatewayKey
     from gateway.core.identity import Identity
     from gateway.core.limits import Ledger, RouteLimits
     from gateway.core.permit import Admission, Permit, Vetted
@@ -374,50 +373,3 @@ class KeySet(Protocol):
     @property
     def generation(self) -> int:
         """Grows with every change of the keys: what was verified under an older one is void."""
-
-
-class GatewayKeys(Protocol):
-    """The gateway's own keys, as far as they are valid now. No I/O."""
-
-    def find(self, id: str, /) -> GatewayKey | None:
-        """Return the key of that id, expired ones too, or None."""
-
-    def blind(self, token: bytes, /) -> bytes:
-        """Return the digest under which a key is stored: nobody makes one without the pepper."""
-
-    @property
-    def generation(self) -> int:
-        """Grows with every change: what was proven by older keys is void."""
-
-
-@final
-class Introspected(NamedTuple):
-    """What an issuer says about a token.
-
-    Args:
-        body: Its answer, as it came.
-        asked: When it was asked, seconds since the epoch.
-    """
-
-    body: bytes
-    asked: float
-
-
-class Introspection(Protocol):
-    """Asks one issuer about opaque tokens (RFC 7662)."""
-
-    async def ask(self, token: bytes, digest: bytes, address: str, /) -> Introspected:
-        """Ask about a token; one question at a time about each, and no more than the issuer can bear.
-
-        Args:
-            token: The token.
-            digest: Its SHA-256.
-            address: Who presents it: is charged for the question.
-
-        Raises:
-            Refused: `TOKEN_UNCHECKED`.
-            ClientGone: The client closed the connection; others who wait for the same answer get it.
-        """
-
-    def believed(self, address: str, /) -> None:
-        """The answer proved somebody: give back what the question cost that address."""

@@ -40,7 +40,7 @@ def make_blind(pepper: str) -> Callable[[bytes], bytes]:
 
 @final
 class KeyFile:
-    """Implements `core.ports.GatewayKeys`.
+    """Implements `core.gateway_key.GatewayKeys`.
 
     Args:
         path: The file; see `key_records`. It need not exist.

@@ -11,7 +11,7 @@ import asyncio
 from functools import partial
 from typing import TYPE_CHECKING, Final, Protocol, final
 
-from gateway.core.ports import Introspected
+from gateway.core.introspection import Introspected
 from gateway.core.refusal import Reason, Refusal, Refused, Source
 from gateway.credentials.allowance import Allowance
 from gateway.credentials.fetch import FetchError
@@ -82,7 +82,7 @@ class _Known:
 
 @final
 class IntrospectionClient:
-    """Implements `core.ports.Introspection` for one issuer.
+    """Implements `core.introspection.Introspection` for one issuer.
 
     Args:
         endpoint: Returns the URL to ask at; None while it is not known.

@@ -30,8 +30,9 @@ if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping
 
     from gateway.core.call import Call
+    from gateway.core.gateway_key import GatewayKeys
     from gateway.core.identity import Identity, PeerCertificate
-    from gateway.core.ports import GatewayKeys, Revocations
+    from gateway.core.ports import Revocations
     from gateway.stages.identify.identity import Verified
 
 __all__ = ["Identification", "Issuer", "OpaqueIssuer", "RoleMap", "RoleRule", "identify"]

@@ -15,8 +15,8 @@ from gateway.core.refusal import Reason, Refusal
 from gateway.stages.identify.identity import Accepted
 
 if TYPE_CHECKING:
+    from gateway.core.gateway_key import GatewayKeys
     from gateway.core.identity import PeerCertificate
-    from gateway.core.ports import GatewayKeys
 
 
 def _unknown(note: str) -> Refusal:

@@ -28,7 +28,7 @@ if TYPE_CHECKING:
     from collections.abc import Iterable
 
     from gateway.core.identity import PeerCertificate
-    from gateway.core.ports import Introspection
+    from gateway.core.introspection import Introspection
     from gateway.stages.identify.claims import Dates
     from gateway.stages.identify.issuer import Issuer
 

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, final
 import msgspec
 import pytest
 
-from gateway.core.ports import Introspected
+from gateway.core.introspection import Introspected
 from gateway.core.refusal import Reason, Refusal, Refused, Source
 from gateway.stages.identify.opaque import MAX_BELIEF, OpaqueIssuer, OpaqueIssuers, verify_opaque
 
