@@ -247,11 +247,8 @@ class Fetcher:
                     method, target, headers=fields, data=body, allow_redirects=False
                 ) as response,
             ):
-                try:
-                    return await _read(response, statuses, limit)
-                except BaseException:
-                    response.close()  # what was not read to its end carries no second answer
-                    raise
+                # leaving closes the connection, unless the body was read to its end
+                return await _read(response, statuses, limit)
         except (aiohttp.ClientError, AddressRefused, OSError) as failure:
             raise FetchError(_word(failure)) from failure
 
