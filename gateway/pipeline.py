@@ -8,7 +8,7 @@ signatures (`Entry`, `Admission`, `Vetted`, `Permit`) make a stage that was left
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Final, final
+from typing import TYPE_CHECKING, final
 
 from gateway.core.exchange import Exchange, Outcome
 from gateway.core.ports import ClientGone
@@ -28,8 +28,6 @@ if TYPE_CHECKING:
 
 BUG = Refusal(Reason.INTERNAL, source=Source.GATEWAY)
 NO_RECORD = Refusal(Reason.RECORD_UNAVAILABLE, source=Source.GATEWAY)
-
-READING: Final = frozenset({"GET", "HEAD"})
 
 
 @final
@@ -52,11 +50,9 @@ class Gateway:
         self.running[reply] = ex
         try:
             _require_record(rt)  # nothing happens that can not be written down
-            document = rt.documents.get(call.path)  # where to get a token: for who has none yet
-            if document is not None and call.method in READING:
-                reply.send(200, document.headers, document.body)
+            if call.path in rt.documents and call.method in {"GET", "HEAD"}:  # where tokens come from
                 ex.outcome = Outcome.SERVED
-                return
+                return reply.send(200, *rt.documents[call.path])
             identity = ex.identity = await identify(call, rt.identification, now)  # who?
             ex.identified_at = tick()
             route = ex.route = rt.routes.match(call.method, call.path)  # so strangers learn nothing
@@ -74,7 +70,9 @@ class Gateway:
             risk = ex.risk = score(entry, prompt, rt.counters)  # how unusual?
             now = rt.clock.wall()  # a body may have taken its time
             permit = ex.permit = authorize(entry, call, vetted, risk, now)  # exactly this, to this model
-            outbound, ex.assertion = prepare(call, permit, vetted, rt.assertions, now)  # by allow-list
+            onward = rt.onward.find(call, permit, now) or await rt.onward.obtain(call, permit, now)
+            ex.assertion = onward.name
+            outbound = prepare(call, permit, vetted, onward)  # what leaves, by allow-list
             ex.forwarded_at = tick()
             answer = await rt.backends.open(outbound, permit, admission, vetted)
             ex.answered_at = tick()

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, NamedTuple, final
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
-    from gateway.core.ports import Assertions, Backends, Clock, Counters, Recorder, Store
+    from gateway.core.ports import Backends, Clock, Counters, Onward, Recorder, Store
     from gateway.core.route import RouteTable
     from gateway.stages.identify import Identification
     from gateway.stages.refuse import Problems
@@ -38,7 +38,7 @@ class Runtime:
         routes: What may be called at all.
         store: Limits.
         counters: Behaviour.
-        assertions: The gateway's own signature for backends.
+        onward: Who asks, in a form that backends believe.
         backends: The way to the models.
         record: What is written at the end.
         problems: How refusals look to a client.
@@ -51,7 +51,7 @@ class Runtime:
     routes: RouteTable
     store: Store
     counters: Counters
-    assertions: Assertions
+    onward: Onward
     backends: Backends
     record: Recorder
     problems: Problems

@@ -105,9 +105,10 @@ class Process:
         settings = compilation.settings
         audit = self._open_audit(stack)
         store, counters = await self._open_state(stack)
-        for keys in compilation.key_sets:
-            stack.push_async_callback(keys.stop)
-            await keys.start()
+        async with asyncio.TaskGroup() as starting:  # together: an issuer that is away delays no other
+            for keys in compilation.key_sets:
+                stack.push_async_callback(keys.stop)
+                starting.create_task(keys.start())
         pool = Pool(compilation.backends)
         stack.callback(pool.close)
         tracer = self._open_traces(stack)
@@ -131,7 +132,7 @@ class Process:
                 routes=compilation.routes,
                 store=store,
                 counters=counters,
-                assertions=compilation.assertions,
+                onward=compilation.onward,
                 backends=pool,
                 record=observer,
                 problems=Problems(
@@ -231,7 +232,7 @@ class Process:
                         "state": not isinstance(store, RedisStore) or store.is_ready,
                     },
                     metrics=metrics.render,
-                    keys=lambda: msgspec.json.decode(compilation.assertions.jwks),
+                    keys=lambda: msgspec.json.decode(compilation.onward.jwks),
                     status=self._status,
                 ),
                 token=compilation.admin_token,

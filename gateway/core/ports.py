@@ -275,11 +275,34 @@ class Assurance(Protocol):
         """
 
 
-class Assertions(Protocol):
-    """Signs who asks, for the backend."""
+@final
+class Credential:
+    """What a backend is shown of who asks.
 
-    def assertion(self, permit: Permit, now: float, /) -> tuple[str, bytes]:
-        """Return the assertion's `jti`, and the token."""
+    Args:
+        name: Names it in the record: `jti` of an assertion, digest of a token; never the credential.
+        fields: Header field lines, each with CRLF.
+    """
+
+    __slots__ = ("fields", "name")
+
+    def __init__(self, name: str, fields: bytes) -> None:
+        self.name = name
+        self.fields = fields
+
+
+class Onward(Protocol):
+    """Tells a backend who asks, in the gateway's own words or in those of an authorization server."""
+
+    def find(self, call: Call, permit: Permit, now: float, /) -> Credential | None:
+        """Return the credential for a permit if that needs no waiting, or None. No I/O."""
+
+    async def obtain(self, call: Call, permit: Permit, now: float, /) -> Credential:
+        """Get the credential for a permit.
+
+        Raises:
+            Refused: `BACKEND_TOKEN`: there is none to be had.
+        """
 
 
 @final

@@ -2,14 +2,17 @@
 
 from __future__ import annotations
 
+from types import SimpleNamespace
 from typing import TYPE_CHECKING
 
+import jwt
 import pytest
 from cryptography.hazmat.primitives.asymmetric import rsa
 
 from gateway.core.limits import ConcurrencyLimit, RateLimit
 from gateway.core.refusal import Reason, StepUp
 from gateway.core.route import Requirements
+from gateway.credentials.development import fingerprint
 from gateway.credentials.signing import generate_key, private_pem
 from tests.unit.app.settings import FULL, line_of
 from tests.unit.stages.authorize.material import NOW, an_identity
@@ -32,6 +35,28 @@ def test_everything_is_compiled(directory: Directory) -> None:
     assert None not in {made.server_tls, made.admin_tls, made.checkpoint_key}
     assert ("correct-horse", None) == (made.admin_token, made.state_password)
     assert made.version == directory.load().digest[:16]
+
+
+def test_assertions_are_for_one_backend_on_our_own_connections(directory: Directory) -> None:
+    """The audience is what the backend calls itself; where we show it a certificate, it is bound to that."""
+    text = FULL.replace("  llama:\n", "  llama:\n    audience: https://llama.example\n").replace(
+        "assertions: {", "assertions: {single_use: true, "
+    )
+    onward = directory.compile(text).onward
+    call = SimpleNamespace(id="request-1")
+    identity = SimpleNamespace(
+        subject="ada", issuer="i", expires=2e9, roles=(), methods=(), spiffe_id=None, certificate=None
+    )
+    found = []
+    for backend in ("llama", "plain"):
+        route = SimpleNamespace(name="r", backend=backend)
+        permit = SimpleNamespace(identity=identity, route=route, rule="rule", model=None)
+        token = onward.find(call, permit, 1.8e9).fields.split()[1]
+        claims = jwt.decode(token.decode(), options={"verify_signature": False})
+        found.append((claims["aud"], claims.get("cnf")))
+
+    fingerprint_of_ours = fingerprint(directory.path / "certs/to-backend.pem")
+    assert [("https://llama.example", {"x5t#S256": fingerprint_of_ours}), ("plain", None)] == found
 
 
 def test_a_route_is_what_was_written(directory: Directory) -> None:
