@@ -9,7 +9,16 @@ from __future__ import annotations
 from dataclasses import replace
 from typing import TYPE_CHECKING, Final
 
-from gateway.config.checks import bindings, certificates, exposure, identities, keys, routes, signals
+from gateway.config.checks import (
+    bindings,
+    certificates,
+    exposure,
+    identities,
+    keys,
+    metadata,
+    routes,
+    signals,
+)
 from gateway.config.checks.findings import Finding, Subject
 
 if TYPE_CHECKING:
@@ -35,6 +44,7 @@ CHECKS: Final[tuple[Callable[[Subject], Iterable[Finding]], ...]] = (
     routes.check_requirements,
     routes.check_rules,
     routes.check_limits,
+    metadata.check_metadata,
     bindings.check_bindings,
     certificates.check_files,
 )
