@@ -50,6 +50,9 @@ class Gateway:
         self.running[reply] = ex
         try:
             _require_record(rt)  # nothing happens that can not be written down
+            if call.path in rt.documents and call.method in {"GET", "HEAD"}:  # where tokens come from
+                ex.outcome = Outcome.SERVED
+                return reply.send(200, *rt.documents[call.path])
             identity = ex.identity = await identify(call, rt.identification, now)  # who?
             ex.identified_at = tick()
             route = ex.route = rt.routes.match(call.method, call.path)  # so strangers learn nothing

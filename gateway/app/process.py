@@ -20,6 +20,7 @@ from aiohttp import web
 
 from gateway import __version__
 from gateway.admin import AdminSources, build_admin, build_admin_runner
+from gateway.app.discovery import documents, metadata_url
 from gateway.app.peers import Peers
 from gateway.app.shared_state import make_state
 from gateway.credentials.certificates import Certificates
@@ -134,7 +135,13 @@ class Process:
                 onward=compilation.onward,
                 backends=pool,
                 record=observer,
-                problems=Problems(PROBLEM_TYPES, settings.assertions.issuer, fault_reporter(self._log)),
+                problems=Problems(
+                    PROBLEM_TYPES,
+                    settings.assertions.issuer,
+                    fault_reporter(self._log),
+                    metadata=metadata_url(settings),
+                ),
+                documents=documents(settings),
             )
         )
         service = self._make_service(gateway)

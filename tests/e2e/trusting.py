@@ -48,7 +48,7 @@ routes:
     match: {{methods: [POST], path: /v1/chat/completions}}
     dialect: openai.chat
     backend: tiny
-    require: {{token: {{scopes: ["models:chat"]}}}}
+    require: {{{require}}}
     allow: [{{name: everybody, roles: [researcher, batch], models: [tiny]}}]
 audit: {{path: {audit}, sync_every: 5ms}}
 log: {{level: info}}
@@ -79,6 +79,7 @@ class Trusting:
         idp: Who is believed.
         program: What Python runs.
         introspection: How the provider is asked about opaque tokens, as YAML; "null": it is not.
+        require: What the route demands.
     """
 
     def __init__(
@@ -89,6 +90,7 @@ class Trusting:
         idp: IdentityProvider,
         program: tuple[str | Path, ...] = PROGRAM,
         introspection: str = "null",
+        require: str = 'token: {scopes: ["models:chat"]}',
     ) -> None:
         self.world = world
         certs = world.pki.directory
@@ -103,6 +105,7 @@ class Trusting:
                 introspection=introspection,
                 backend=SIDECAR.format(port=backend.port, certs=certs, identity=BACKEND_ID),
                 audit=directory / "audit.jsonl",
+                require=require,
             )
         )
         self.gateway = RunningGateway(configuration, directory / "audit.jsonl", program)

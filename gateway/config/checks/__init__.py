@@ -15,6 +15,7 @@ from gateway.config.checks import (
     exposure,
     identities,
     keys,
+    metadata,
     opaque,
     routes,
     signals,
@@ -46,6 +47,7 @@ CHECKS: Final[tuple[Callable[[Subject], Iterable[Finding]], ...]] = (
     routes.check_requirements,
     routes.check_rules,
     routes.check_limits,
+    metadata.check_metadata,
     bindings.check_bindings,
     certificates.check_files,
 )

@@ -8,13 +8,16 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Final
 
 from gateway.config.checks.findings import Finding
+from gateway.core.identity import TWO_PROOFS
 from gateway.core.route import pattern_segments
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
+    from gateway.config.authentication import AuthenticationRequirement
     from gateway.config.checks.findings import Subject
-    from gateway.config.routing import Route, Rule
+    from gateway.config.routing import Requirements, Route, Rule
+    from gateway.config.source import Path
 
 # fields that the gateway itself decides: RFC 9110, section 7.6.1, and every client credential
 OWN_HEADERS: Final = frozenset(
@@ -99,23 +102,51 @@ def check_requirements(subject: Subject) -> Iterator[Finding]:
             message = "a client certificate is demanded, but the listener never asks for one"
             mend = "write `client_certificate: required` (or `optional`) in `server.tls`"
             yield Finding((*path, "certificate"), message, mend, (("server", "tls"),))
-        if needs.token is None:
-            continue
-        keys = subject.settings.identity.keys
-        if needs.token.keys == "allow" and keys is None:
-            message = "gateway keys are allowed here, but there are none"
-            mend = "add `identity.keys`, or remove this line"
-            yield Finding((*path, "token", "keys"), message, mend, (("identity", "keys"),))
-        if not subject.settings.identity.issuers and (keys is None or needs.token.keys == "refuse"):
-            message = "a token is demanded, but no issuer is believed"
-            mend = "add an issuer to `identity.issuers`"
-            yield Finding((*path, "token"), message, mend, (("identity", "issuers"),), is_key=True)
-        if needs.token.bound and not asks:
+        yield from _check_token(subject, path, needs)
+        if needs.authentication is not None:
+            yield from _authentication((*path, "authentication"), needs.authentication, asks=asks)
+        if needs.token is not None and needs.token.bound and not asks:
             message = (
                 "a token bound to the client certificate is demanded, but the listener never asks for one"
             )
             mend = "write `client_certificate: required` (or `optional`) in `server.tls`"
             yield Finding((*path, "token", "bound"), message, mend, (("server", "tls"),))
+
+
+def _authentication(
+    path: tuple[str | int, ...], needs: AuthenticationRequirement, *, asks: bool
+) -> Iterator[Finding]:
+    if not (needs.acr or needs.amr or needs.max_age is not None or needs.proofs > 1):
+        message = "an authentication is demanded, but nothing of it"
+        mend = "add `acr:`, `amr:`, `max_age:` or `proofs: 2`, or remove it"
+        yield Finding(path, message, mend, is_key=True)
+    if needs.max_age is not None and needs.max_age < 1:
+        message = "times of authentications are whole seconds: nobody can be this quick"
+        yield Finding((*path, "max_age"), message, "write at least `1s`; `5m` leaves time to work")
+    key = "proofs" if needs.proofs > 1 else "acr"
+    if not asks and (needs.proofs > 1 or needs.acr == (TWO_PROOFS,)):
+        message = "two proofs are demanded, but the listener never asks for a client certificate"
+        mend = "write `client_certificate: required` (or `optional`) in `server.tls`"
+        yield Finding((*path, key), message, mend, (("server", "tls"),))
+
+
+def _check_token(subject: Subject, path: Path, needs: Requirements) -> Iterator[Finding]:
+    """Somebody can have what is demanded: a token, or a gateway key in its place."""
+    identity = subject.settings.identity
+    allows_keys = needs.token is not None and needs.token.keys == "allow"
+    if allows_keys and identity.keys is None:
+        message = "gateway keys are allowed here, but there are none"
+        mend = "add `identity.keys`, or remove this line"
+        yield Finding((*path, "token", "keys"), message, mend, (("identity", "keys"),))
+    if allows_keys and needs.authentication is not None:
+        message = "a gateway key says nothing about an authentication: it would be refused"
+        yield Finding((*path, "token", "keys"), message, "remove it, or `authentication:`", is_key=True)
+    for key in ("token", "authentication"):
+        is_met = key == "token" and allows_keys and identity.keys is not None
+        if getattr(needs, key) is not None and not identity.issuers and not is_met:
+            message = "a token is demanded, but no issuer is believed"
+            mend = "add an issuer to `identity.issuers`"
+            yield Finding((*path, key), message, mend, (("identity", "issuers"),), is_key=True)
 
 
 def check_rules(subject: Subject) -> Iterator[Finding]:

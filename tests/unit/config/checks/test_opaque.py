@@ -142,6 +142,13 @@ def test_what_is_clear_and_safe_loads(files: Path, changes: dict[str, object]) -
             "gateway keys are allowed here, but there are none",
         ),
         (
+            {
+                "identity.keys": KEYS,
+                "routes.0.require": {"token": {"keys": "allow"}, "authentication": {"acr": ["high"]}},
+            },
+            "a gateway key says nothing about an authentication: it would be refused",
+        ),
+        (
             {"identity": {"keys": KEYS}, "routes.0.require": {"token": {}}},
             "a token is demanded, but no issuer is believed",
         ),
