@@ -1,13 +1,15 @@
-"""Compiles who is believed: issuers with their keys, roles, anonymous callers."""
+"""Compiles who is believed: issuers with their keys, proofs of possession, roles, anonymous callers."""
 
 from __future__ import annotations
 
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from gateway.credentials.jwk import parse_key
 from gateway.credentials.jwks import FileKeySet
 from gateway.credentials.remote import UrlKeySet
-from gateway.stages.identify import Identification, Issuer, RoleMap, RoleRule
+from gateway.stages.identify import Identification, Issuer, Possession, ProofRules, RoleMap, RoleRule
+from gateway.stages.identify.nonce import Nonces
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping
@@ -22,13 +24,18 @@ KeySets = list[FileKeySet | UrlKeySet]
 
 
 def compile_identification(
-    settings: Settings, clock: Clock, findings: Findings, report: Callable[[str, str], None]
+    settings: Settings,
+    clock: Clock,
+    secret: bytes,
+    findings: Findings,
+    report: Callable[[str, str], None],
 ) -> tuple[Identification, KeySets]:
     """Compile the section `identity` and the roles.
 
     Args:
         settings: The settings.
         clock: Time.
+        secret: Known to every gateway of the fleet: key of the nonces.
         findings: Takes what is wrong.
         report: Told issuer and reason when its keys cannot be fetched.
 
@@ -48,9 +55,31 @@ def compile_identification(
     identification = Identification(
         issuers,
         roles=RoleMap(_role(name, role) for name, role in settings.roles.items()),
+        possession=_possession(settings, secret),
         anonymous_roles=None if anonymous is None else frozenset(anonymous.roles),
     )
     return identification, key_sets
+
+
+def _possession(settings: Settings, secret: bytes) -> Possession | None:
+    """Compile the proofs of possession; None where no origin says which URLs they are made for."""
+    origins = tuple(origin.text for origin in settings.server.origins)
+    if not origins:
+        return None
+    proofs = settings.identity.proofs
+    rules = ProofRules(
+        origins,
+        frozenset(proofs.algorithms),
+        max_age=proofs.max_age,
+        ahead=proofs.ahead,
+        nonces=Nonces(secret, proofs.nonce_lifetime) if proofs.nonce == "required" else None,
+    )
+    return Possession(rules, _read_key)
+
+
+def _read_key(jwk: Mapping[str, object]) -> tuple[object, frozenset[str]] | None:
+    found = parse_key(jwk)
+    return None if found is None else (found.key, found.algorithms)
 
 
 def _key_set(

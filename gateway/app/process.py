@@ -21,7 +21,7 @@ from aiohttp import web
 from gateway import __version__
 from gateway.admin import AdminSources, build_admin, build_admin_runner
 from gateway.app.peers import Peers
-from gateway.app.shared_state import make_state
+from gateway.app.shared_state import make_once, make_state
 from gateway.credentials.certificates import Certificates
 from gateway.observe.audit import AuditLog, Signer
 from gateway.observe.log import LogSink, fault_reporter
@@ -170,6 +170,9 @@ class Process:
 
     async def _open_state(self, stack: AsyncExitStack) -> tuple[Store, Counters]:
         store, counters = make_state(self._compilation, self._clock)
+        possession = self._compilation.identification.possession
+        if possession is not None:
+            possession.once = make_once(self._compilation, store, self._clock)
         if isinstance(store, RedisStore):
             stack.push_async_callback(store.stop)
             await store.start()

@@ -2,47 +2,15 @@
 
 from typing import Annotated, TypeAlias
 
-from pydantic import AfterValidator, Field, PlainValidator, WithJsonSchema
+from pydantic import AfterValidator, Field
 
+from gateway.config.algorithms import Algorithm
 from gateway.config.patterns import CertificateName, ClaimValues, Name, SpiffePattern, SubjectName, Text
+from gateway.config.proofs import Proofs
 from gateway.config.quantities import Duration, DurationOrZero
 from gateway.config.references import FilePath, KeySource
 from gateway.config.section import Section, required, setting
-from gateway.config.texts import describe, refused
-
-ALGORITHMS = (
-    "RS256",
-    "RS384",
-    "RS512",
-    "PS256",
-    "PS384",
-    "PS512",
-    "ES256",
-    "ES384",
-    "ES512",
-    "EdDSA",
-    "Ed25519",
-)
-
-
-def _algorithm(value: object) -> str:
-    if value in ALGORITHMS:
-        return str(value)
-    if isinstance(value, str) and value.upper().startswith("HS"):
-        message = f"`{value}` verifies with the key that signs: whoever can check a token could forge one"
-        raise refused(message, "let the issuer sign with ES256, EdDSA or PS256")
-    if isinstance(value, str) and value.lower() == "none":
-        raise refused(
-            "`none` accepts tokens that nobody signed", "let the issuer sign with ES256, EdDSA or PS256"
-        )
-    raise refused(f"{describe(value)} is no algorithm known here", f"write some of {', '.join(ALGORITHMS)}")
-
-
-Algorithm: TypeAlias = Annotated[
-    str,
-    PlainValidator(_algorithm),
-    WithJsonSchema({"title": "algorithm", "type": "string", "enum": list(ALGORITHMS)}),
-]
+from gateway.config.texts import refused
 
 
 def _issuer(text: str) -> str:
@@ -91,6 +59,11 @@ class Identification(Section):
     """How callers prove who they are."""
 
     issuers: tuple[Issuer, ...] = setting((), "Issuers of tokens; none: certificates alone.")
+    proofs: Proofs = setting(
+        {},
+        "Proofs of possession (DPoP, RFC 9449): tokens that are bound to a key. Accepted as soon as "
+        "`server.origins` says which URLs they are made for.",
+    )
     anonymous: Anonymous | None = setting(
         None, "Lets callers without credentials in, under these roles. Without it they are refused."
     )

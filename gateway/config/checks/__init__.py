@@ -26,6 +26,7 @@ CHECKS: Final[tuple[Callable[[Subject], Iterable[Finding]], ...]] = (
     exposure.check_backends,
     exposure.check_traces,
     identities.check_issuers,
+    identities.check_proofs,
     identities.check_roles,
     identities.check_anonymous,
     routes.check_names,

@@ -104,11 +104,8 @@ def _require(require: Requirements, identity: Identity, now: float) -> None:
     max_age = require.max_age
     if identity.token is None and (require.token or require.bound or require.scopes or max_age is not None):
         raise refuse(Reason.TOKEN_REQUIRED, "This route requires an access token.")
-    if require.bound and not identity.bound:
-        raise refuse(
-            Reason.TOKEN_BINDING,
-            "This route requires an access token that is bound to the client certificate.",
-        )
+    if require.bound and not _is_bound(identity, require.binding):
+        raise refuse(Reason.TOKEN_BINDING, "This route requires an access token that is bound to its owner.")
     if not require.scopes <= identity.scopes:
         scopes = tuple(sorted(require.scopes))
         raise Refused(
@@ -118,3 +115,8 @@ def _require(require: Requirements, identity: Identity, now: float) -> None:
         raise refuse(
             Reason.TOKEN_TOO_OLD, f"This route requires an access token of at most {max_age:g} seconds."
         )
+
+
+def _is_bound(identity: Identity, binding: str) -> bool:
+    """Tell whether the token is bound, and to what is demanded: "certificate", "key", or "" for either."""
+    return identity.bound and (not binding or identity.binding in {binding, "both"})

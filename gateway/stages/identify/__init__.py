@@ -1,9 +1,10 @@
-"""Who calls: turns the peer's certificate and the bearer token into one proven identity.
+"""Who calls: turns the peer's certificate and the access token into one proven identity.
 
 A token's subject is the caller, and a certificate beside it is evidence; a certificate alone names
-its owner. What was proven is remembered by digest, never beyond the end of any part of the proof,
-and is void once the issuer's keys change; whoever was revoked since is nobody. Never decides what a caller
-may do.
+its owner. A token that is bound to a key comes with a proof, which is checked with every request: such
+tokens are remembered apart from those that need none. What was proven is remembered by digest, never
+beyond the end of any part of the proof, and is void once the issuer's keys change; whoever was revoked
+since is nobody. Never decides what a caller may do.
 """
 
 from __future__ import annotations
@@ -15,11 +16,12 @@ from urllib.parse import unquote_plus
 
 from gateway.core.refusal import Reason, Refusal, Refused, Source
 from gateway.core.revocation import NOTHING_REVOKED
-from gateway.stages.identify.bearer import bearer_token, verify
+from gateway.stages.identify.bearer import SCHEME, presented_token, verify
 from gateway.stages.identify.cache import ProofCache, Proven
 from gateway.stages.identify.certificate import check_certificate
 from gateway.stages.identify.identity import anonymous, from_certificate, from_token
 from gateway.stages.identify.issuer import Issuer
+from gateway.stages.identify.possession import Possession, ProofRules
 from gateway.stages.identify.roles import RoleMap, RoleRule
 
 if TYPE_CHECKING:
@@ -29,12 +31,20 @@ if TYPE_CHECKING:
     from gateway.core.identity import Identity, PeerCertificate
     from gateway.core.ports import Revocations
 
-__all__ = ["Identification", "Issuer", "RoleMap", "RoleRule", "identify"]
+__all__ = [
+    "Identification",
+    "Issuer",
+    "Possession",
+    "ProofRules",
+    "RoleMap",
+    "RoleRule",
+    "identify",
+    "next_nonce",
+]
 
 # Credentials that are not verified here: beside a verified one they would be a second opinion on
 # who calls, alone they would be an unverified one.
 FOREIGN: Final = (
-    b"dpop",
     b"x-api-key",
     b"api-key",
     b"proxy-authorization",
@@ -42,7 +52,7 @@ FOREIGN: Final = (
     b"workload-proof-token",
     b"txn-token",
 )
-FOREIGN_SET: Final = frozenset(FOREIGN)
+NOTEWORTHY: Final = frozenset({b"dpop", *FOREIGN})
 UNCLEARED: Final = -1  # no version of the revocations
 
 MISSING: Final = Refusal(Reason.CREDENTIAL_MISSING, "A client certificate or a bearer token is required.")
@@ -70,6 +80,7 @@ class Identification:
         roles: The configuration's roles.
         anonymous_roles: Roles of callers without credentials; None refuses them.
         revocations: Who is no longer believed.
+        possession: Checks proofs of possession; None: the scheme DPoP is not accepted.
         realm: Name of the protection space in challenges (RFC 9110, section 11.5).
         capacity: How many tokens, certificates and addresses are remembered at least, each.
 
@@ -79,8 +90,10 @@ class Identification:
 
     __slots__ = (
         "anonymous_roles",
+        "bound_tokens",
         "certificates",
         "issuers",
+        "possession",
         "realm",
         "revocations",
         "roles",
@@ -95,6 +108,7 @@ class Identification:
         roles: RoleMap | None = None,
         anonymous_roles: frozenset[str] | None = None,
         revocations: Revocations = NOTHING_REVOKED,
+        possession: Possession | None = None,
         realm: str = "gateway",
         capacity: int = 20_000,
     ) -> None:
@@ -106,8 +120,10 @@ class Identification:
         self.roles = roles or RoleMap()
         self.anonymous_roles = anonymous_roles
         self.revocations = revocations
+        self.possession = possession
         self.realm = realm
-        self.tokens: ProofCache[tuple[bytes, str]] = ProofCache(capacity)
+        self.tokens: ProofCache[tuple[bytes, str]] = ProofCache(capacity)  # no proof, or the connection's
+        self.bound_tokens: ProofCache[tuple[bytes, str]] = ProofCache(capacity)  # believed with a proof only
         self.certificates: ProofCache[str] = ProofCache(capacity)
         self.strangers: ProofCache[str] = ProofCache(capacity)
 
@@ -115,7 +131,8 @@ class Identification:
 async def identify(call: Call, methods: Identification, now: float) -> Identity:
     """Prove who sent a request.
 
-    Runs without waiting and without I/O unless a token names a key that its issuer's set lacks.
+    Runs without waiting and without I/O unless a token names a key that its issuer's set lacks, or a
+    proof of possession is claimed in a store of the fleet's.
 
     Args:
         call: The request; its headers and token are attacker-controlled.
@@ -126,13 +143,14 @@ async def identify(call: Call, methods: Identification, now: float) -> Identity:
         The identity, or the configured anonymous one if the request carries no credential.
 
     Raises:
-        Refused: One of the `CREDENTIAL_*`, `TOKEN_*` and `CERTIFICATE_*` reasons.
+        Refused: One of the `CREDENTIAL_*`, `TOKEN_*`, `PROOF_*` and `CERTIFICATE_*` reasons, `REVOKED`,
+            `REVOCATIONS_STALE`, or `STORE_UNAVAILABLE`.
     """
     revocations = methods.revocations
     if not revocations.is_current:
         raise Refused(STALE)
     headers = call.headers
-    if not headers.keys().isdisjoint(FOREIGN_SET) or call.query:
+    if not headers.keys().isdisjoint(NOTEWORTHY) or call.query:
         _refuse_foreign(call)
     value = headers.get(b"authorization")
     certificate = call.peer.certificate
@@ -145,31 +163,67 @@ async def identify(call: Call, methods: Identification, now: float) -> Identity:
         known = methods.tokens.find((sha256(value[7:]).digest(), fingerprint), now)
         if known is not None and known.cleared == revocations.version:
             return known.identity
-    return await _by_token(value, certificate, methods, now)
+    return await _by_token(call, value, methods, now)
 
 
-async def _by_token(
-    value: bytes, certificate: PeerCertificate | None, methods: Identification, now: float
-) -> Identity:
+async def _by_token(call: Call, value: bytes, methods: Identification, now: float) -> Identity:
+    certificate = call.peer.certificate
     if certificate is not None:
         refusal = check_certificate(certificate, now)
         if refusal is not None:
             raise Refused(refusal)
-    token = bearer_token(value)
-    if isinstance(token, Refusal):
-        raise Refused(token)
+    presented = presented_token(value)
+    if isinstance(presented, Refusal):
+        raise Refused(presented)
+    token, has_proof = presented
     digest = sha256(token).digest()
+    if not has_proof:
+        return _cleared(await _proven(token, digest, methods.tokens, certificate, methods, now), methods)
+    possession = methods.possession
+    if possession is None:
+        raise Refused(SCHEME)
+    cache = methods.bound_tokens
+    proven = await _proven(token, digest, cache, certificate, methods, now, has_proof=True)
+    identity = _cleared(proven, methods)
+    await possession.check(call, digest, identity.proof_key or "", now)  # with every request, cached or not
+    return identity
+
+
+async def _proven(
+    token: bytes,
+    digest: bytes,
+    cache: ProofCache[tuple[bytes, str]],
+    certificate: PeerCertificate | None,
+    methods: Identification,
+    now: float,
+    *,
+    has_proof: bool = False,
+) -> Proven:
+    """Return what a token proves, from the one cache that is for tokens of its kind, or newly verified."""
     cache_key = (digest, certificate.fingerprint if certificate is not None else "")
-    known = methods.tokens.find(cache_key, now)
+    known = cache.find(cache_key, now)
     if known is not None:
-        return _cleared(known, methods)
-    verified = await verify(token, digest, methods.issuers, certificate, now)
+        return known
+    verified = await verify(token, digest, methods.issuers, certificate, now, has_proof=has_proof)
     identity = from_token(verified, certificate, methods.roles)
     until = min(float(verified.expires), identity.expires)
     proven = Proven(now, until, verified.generation, verified.issuer.keys, identity, UNCLEARED)
     _cleared(proven, methods)
-    methods.tokens.put(cache_key, proven)
-    return identity
+    cache.put(cache_key, proven)
+    return proven
+
+
+def next_nonce(identity: Identity, methods: Identification, now: float) -> bytes:
+    """Return the field that gives an identity the nonce for its next proof, or b"" (RFC 9449, section 8.2).
+
+    Args:
+        identity: Who was answered.
+        methods: What is trusted.
+        now: Seconds since the epoch.
+    """
+    possession = methods.possession
+    nonce = None if possession is None else possession.nonce(identity, now)
+    return b"" if nonce is None else b"dpop-nonce: %b\r\n" % nonce.encode()
 
 
 def _by_certificate(certificate: PeerCertificate, methods: Identification, now: float) -> Identity:
@@ -215,9 +269,16 @@ def _cleared(proven: Proven, methods: Identification) -> Identity:
 
 def _refuse_foreign(call: Call) -> None:
     """Refuse credentials of kinds that nothing here verifies, wherever they stand."""
+    headers = call.headers
     for name in FOREIGN:
-        if name in call.headers:
-            raise Refused(AMBIGUOUS if b"authorization" in call.headers else UNSUPPORTED)
+        if name in headers:
+            raise Refused(AMBIGUOUS if b"authorization" in headers else UNSUPPORTED)
+    if b"dpop" in headers:  # goes with one scheme alone (RFC 9449, section 7.1)
+        value = headers.get(b"authorization")
+        if value is None:
+            raise Refused(UNSUPPORTED)
+        if value[:5].lower() != b"dpop ":
+            raise Refused(AMBIGUOUS)
     for parameter in call.query.split("&"):
         if unquote_plus(parameter.partition("=")[0]) == "access_token":  # RFC 6750, section 2.3
             raise Refused(IN_QUERY)

@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, NamedTuple
 
 from gateway.core.identity import Identity
 from gateway.core.refusal import Refused
+from gateway.stages.identify.binding import proof_key
 from gateway.stages.identify.certificate import certificate_subject
 from gateway.stages.identify.claims import MAX_DATE, invalid
 from gateway.stages.identify.roles import Facts, find_claim
@@ -80,11 +81,17 @@ def _certificate_names(certificate: PeerCertificate | None) -> frozenset[str]:
     return frozenset() if certificate is None else frozenset({certificate.subject, *certificate.dns} - {""})
 
 
+def _methods(thumbprint: str | None, certificate: PeerCertificate | None) -> tuple[str, ...]:
+    proof = () if thumbprint is None else ("dpop",)
+    return (*proof, "jwt") if certificate is None else (*proof, "jwt", "mtls")
+
+
 def from_token(token: Verified, certificate: PeerCertificate | None, roles: RoleMap) -> Identity:
     """Build the identity of a token's subject; the certificate, if any, is evidence beside it.
 
     Args:
-        token: The verified token, its binding checked.
+        token: The verified token, its binding checked; a proof of possession still to be checked by
+            whoever returns the identity, if it has a `proof_key`.
         certificate: The connection's certificate, checked, or None.
         roles: The configuration's roles.
 
@@ -108,11 +115,12 @@ def from_token(token: Verified, certificate: PeerCertificate | None, roles: Role
         certificates=_certificate_names(certificate),
     )
     end = token.expires + issuer.skew
+    thumbprint = proof_key(claims)
     return Identity(
         key=key,
         issuer=issuer.issuer,
         subject=subject,
-        methods=("jwt",) if certificate is None else ("jwt", "mtls"),
+        methods=_methods(thumbprint, certificate),
         roles=roles.roles(facts),
         expires=end if certificate is None else min(end, certificate.not_after),
         groups=groups,
@@ -128,6 +136,7 @@ def from_token(token: Verified, certificate: PeerCertificate | None, roles: Role
         amr=_strings(claims.get("amr"), "amr"),
         auth_time=_auth_time(claims),
         bound="cnf" in claims,
+        proof_key=thumbprint,
         session=_string(claims, "sid"),
         signing_key=token.kid,
     )
