@@ -133,7 +133,12 @@ class Process:
                 assertions=compilation.assertions,
                 backends=pool,
                 record=observer,
-                problems=Problems(PROBLEM_TYPES, settings.assertions.issuer, fault_reporter(self._log)),
+                problems=Problems(
+                    PROBLEM_TYPES,
+                    settings.assertions.issuer,
+                    fault_reporter(self._log),
+                    algorithms=settings.identity.proofs.algorithms if settings.server.origins else (),
+                ),
             )
         )
         service = self._make_service(gateway)
