@@ -1,8 +1,9 @@
 """Makes and checks nonces for proofs of possession (RFC 9449, section 9). Keeps no state.
 
-A nonce is a time and a MAC over that time and the thumbprint of the key it was made for, so every
-gateway of a fleet knows the others' nonces and none has to remember any. The MAC's key is derived
-from the fleet's and the hour: the one of the last hour is accepted as long as its nonces live.
+A nonce is a time, to the microsecond so that no two are alike, and a MAC over that time and the
+thumbprint of the key it was made for: every gateway of a fleet knows the others' nonces and none has
+to remember any. The MAC's key is derived from the fleet's and the hour: the one of the last hour is
+accepted as long as its nonces live.
 """
 
 from __future__ import annotations
@@ -16,8 +17,9 @@ from typing import Final, final
 ROTATION: Final = 3600  # seconds for which one key makes nonces
 MAX_LIFETIME: Final = 3600.0  # seconds: never more than two keys are accepted
 CLOCK_SPREAD: Final = 5.0  # seconds by which the clocks of a fleet may be apart
-TIME_BYTES: Final = 6
-MAC_BYTES: Final = 18  # a multiple of three together with the time: no padding, no unused bits
+TICKS: Final = 1_000_000  # per second
+TIME_BYTES: Final = 8
+MAC_BYTES: Final = 16  # a multiple of three together with the time: no padding, no unused bits
 PERSON: Final = b"dpop-nonce-key"
 _SHAPE: Final = re.compile(r"[A-Za-z0-9_-]{32}")
 
@@ -44,8 +46,8 @@ class Nonces:
         self.lifetime = lifetime
 
     def make(self, thumbprint: str, now: float) -> str:
-        """Make the nonce for a key at a time, seconds since the epoch; within one second it is the same."""
-        return self._write(thumbprint, int(now))
+        """Make the nonce for a key at a time, seconds since the epoch."""
+        return self._write(thumbprint, int(now * TICKS))
 
     def is_good(self, nonce: str, thumbprint: str, now: float) -> bool:
         """Tell whether a nonce was made for this key by one of the fleet, and is young enough.
@@ -57,14 +59,16 @@ class Nonces:
         """
         if _SHAPE.fullmatch(nonce) is None:
             return False
-        made = int.from_bytes(urlsafe_b64decode(nonce)[:TIME_BYTES], "big")
-        if not made - CLOCK_SPREAD <= now <= made + self.lifetime:
+        ticks = int.from_bytes(urlsafe_b64decode(nonce)[:TIME_BYTES], "big")
+        age = now - ticks / TICKS
+        if not -CLOCK_SPREAD <= age <= self.lifetime:
             return False
-        return hmac.compare_digest(self._write(thumbprint, made), nonce)
+        return hmac.compare_digest(self._write(thumbprint, ticks), nonce)
 
-    def _write(self, thumbprint: str, time: int) -> str:
-        stamp = time.to_bytes(TIME_BYTES, "big")
-        mac = blake2b(stamp + thumbprint.encode(), digest_size=MAC_BYTES, key=self._key(time // ROTATION))
+    def _write(self, thumbprint: str, ticks: int) -> str:
+        stamp = ticks.to_bytes(TIME_BYTES, "big")
+        key = self._key(ticks // (ROTATION * TICKS))
+        mac = blake2b(stamp + thumbprint.encode(), digest_size=MAC_BYTES, key=key)
         return urlsafe_b64encode(stamp + mac.digest()).decode()
 
     def _key(self, epoch: int) -> bytes:

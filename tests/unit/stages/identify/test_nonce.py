@@ -23,6 +23,13 @@ def test_a_fleet_knows_its_nonces() -> None:
     ]
 
 
+def test_no_two_nonces_are_alike() -> None:
+    """Some clients take the same one twice for a server that does not move on."""
+    nonces = Nonces(b"fleet", 60.0)
+
+    assert 2 == len({nonces.make(KEY, NOW), nonces.make(KEY, NOW + 1e-5)})
+
+
 def test_a_nonce_is_for_one_key_and_one_fleet() -> None:
     """It says nothing about another client's proof, and other fleets' nonces are none of ours."""
     nonces = Nonces(b"fleet", 60.0)
@@ -42,7 +49,7 @@ def test_keys_change_with_the_hour_and_two_are_accepted() -> None:
 
     assert nonces.is_good(before, KEY, turn + 1)
     assert nonces.is_good(after, KEY, turn + 1)
-    assert 3 == len({before[8:], after[8:], much_later[8:]})
+    assert 3 == len({before[12:], after[12:], much_later[12:]})
 
 
 @pytest.mark.parametrize("position", range(32))
