@@ -61,7 +61,7 @@ class Possession:
     ) -> None:
         self.rules = rules
         self.keys = ProofKeys(rules.algorithms, parse_key, capacity)
-        self.once: Once = once or NotConnected()
+        self.once: Once = NotConnected() if once is None else once  # an empty one may be false
 
     async def check(self, call: Call, token_digest: bytes, thumbprint: str, now: float) -> None:
         """Verify and use up the proof of one request.

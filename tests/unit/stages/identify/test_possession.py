@@ -14,8 +14,9 @@ from gateway.stages.identify import Identification, Possession, identify, next_n
 from gateway.stages.identify.binding import NO_PROOF, UNBOUND
 from gateway.stages.identify.possession import NotConnected
 from gateway.stages.identify.proof import MAX_AGE
+from gateway.state.once import MemoryOnce
 
-from .parts import HeldKeys, certificate, idp, issuer
+from .parts import CLOCK, HeldKeys, certificate, idp, issuer
 from .proofs import (
     NONCES,
     NOW,
@@ -118,6 +119,12 @@ async def test_before_there_is_a_store_nobody_is_believed() -> None:
     assert Reason.STORE_UNAVAILABLE is refusal.reason
     with pytest.raises(StoreUnavailable):
         await NotConnected().claim(b"name", 1.0)
+
+
+async def test_the_store_that_was_given_is_asked() -> None:
+    """Also while nothing is in it."""
+    methods = Identification([issuer()], possession=Possession(rules(), read_key, once=MemoryOnce(CLOCK)))
+    assert await identify(proven_call(TOKEN, proof_for(TOKEN)), methods, NOW)
 
 
 async def test_a_bound_token_is_no_bearer_token() -> None:
