@@ -20,6 +20,7 @@ from .parts import CLOCK, HeldKeys, certificate, idp, issuer
 from .proofs import (
     NONCES,
     NOW,
+    URL,
     OnceInATest,
     accepting,
     bound_token,
@@ -176,6 +177,24 @@ async def test_a_proof_alone_is_no_credential() -> None:
     request = call(headers={b"dpop": proof_for(TOKEN).encode()})
 
     assert Reason.CREDENTIAL_SCHEME is (await refusal_of(request, accepting())).reason
+
+
+async def test_where_a_request_says_that_it_goes_decides_nothing() -> None:
+    """`Host` and forwarded fields are the sender's: a proof for another origin stays one, ours stays ours."""
+    evil = "https://evil.example/v1/chat/completions"
+    relayed = {
+        b"host": b"evil.example",
+        b"x-forwarded-host": b"evil.example",
+        b"x-forwarded-proto": b"https",
+        b"forwarded": b"host=evil.example",
+    }
+    ours, theirs = (
+        call(f"DPoP {TOKEN}".encode(), headers=relayed | {b"dpop": proof_for(TOKEN, url=url).encode()})
+        for url in (URL, evil)
+    )
+
+    assert await identify(ours, accepting(), NOW)
+    assert Reason.PROOF_MISMATCH is (await refusal_of(theirs, accepting())).reason
 
 
 async def test_the_token_is_judged_first() -> None:

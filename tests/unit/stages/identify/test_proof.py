@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from base64 import urlsafe_b64decode
 from typing import Any
 
 import msgspec
@@ -210,6 +211,19 @@ def test_one_name_for_one_use() -> None:
     assert all(isinstance(found, Proof) for found in (one, same, other, of_another))
     assert one.name == same.name
     assert 3 == len({one.name, other.name, of_another.name})
+
+
+def test_a_mirrored_signature_is_the_same_use() -> None:
+    """ECDSA takes (r, s) and (r, -s): a second spelling of the same proof is refused as used, by its name."""
+    order = 0xFFFFFFFF00000000FFFFFFFFFFFFFFFFBCE6FAADA7179E84F3B9CAC2FC632551
+    proof = proof_for(TOKEN)
+    message, _, signature = proof.rpartition(".")
+    octets = urlsafe_b64decode(signature + "==")
+    mirrored = octets[:32] + (order - int.from_bytes(octets[32:], "big")).to_bytes(32, "big")
+    one, other = judge(proof), judge(f"{message}.{encode(mirrored).decode()}")
+
+    assert isinstance(one, Proof)
+    assert one == other
 
 
 def test_a_missing_nonce_is_asked_for() -> None:

@@ -129,6 +129,28 @@ def test_what_is_no_header_of_a_proof(text: bytes, expected: Refusal) -> None:
     assert expected is read(text)
 
 
+@pytest.mark.parametrize(
+    "typ",
+    [
+        "JWT",
+        "at+jwt",
+        "application/at+jwt",
+        "secevent+jwt",
+        "logout+jwt",
+        "wit+jwt",
+        "wpt+jwt",
+        "txntoken+jwt",
+        "dpop",
+        "dpop+jwt;x=1",
+        "text/dpop+jwt",
+        "dpop+jwt\0",
+    ],
+)
+def test_siblings_are_no_proofs(typ: str) -> None:
+    """A token of another kind is never taken for a proof, whoever signed it (RFC 8725, section 3.12)."""
+    assert TYPE_REFUSED is read(header(typ=typ))
+
+
 def test_the_type_is_a_media_type() -> None:
     """Case does not count, and `application/` may stand there (RFC 7515, section 4.1.9)."""
     assert isinstance(read(header(typ="application/DPoP+JWT")), ProofKey)
