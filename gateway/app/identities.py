@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from gateway.credentials.discovery import Discovery
+from gateway.credentials.fetch import Fetcher
 from gateway.credentials.jwk import parse_key
-from gateway.credentials.jwks import FileKeySet
-from gateway.credentials.remote import UrlKeySet
+from gateway.credentials.jwks import FILE_INTERVAL, FileKeySet
+from gateway.credentials.remote import Endpoint, UrlKeySet
 from gateway.stages.identify import Identification, Issuer, Possession, ProofRules, RoleMap, RoleRule
 from gateway.stages.identify.nonce import Nonces
 
@@ -19,6 +22,7 @@ if TYPE_CHECKING:
     from gateway.config.trust import Issuer as IssuerSettings
     from gateway.config.trust import Role
     from gateway.core.ports import Clock
+    from gateway.credentials.key_news import KeyNews
 
 KeySets = list[FileKeySet | UrlKeySet]
 
@@ -28,7 +32,7 @@ def compile_identification(
     clock: Clock,
     secret: bytes,
     findings: Findings,
-    report: Callable[[str, str], None],
+    report: Callable[[str, KeyNews], None],
 ) -> tuple[Identification, KeySets]:
     """Compile the section `identity` and the roles.
 
@@ -37,7 +41,7 @@ def compile_identification(
         clock: Time.
         secret: Known to every gateway of the fleet: key of the nonces.
         findings: Takes what is wrong.
-        report: Told issuer and reason when its keys cannot be fetched.
+        report: Told an issuer, and what happened to its keys.
 
     Returns:
         How callers are identified, and the key sets to start.
@@ -46,7 +50,8 @@ def compile_identification(
     issuers: list[Issuer] = []
     for index, issuer in enumerate(settings.identity.issuers):
         place = ("identity", "issuers", index)
-        with findings.at((*place, "jwks"), "give a readable JWK set with usable public keys"):
+        key = "issuer" if issuer.jwks is None else "jwks"
+        with findings.at((*place, key), "give a readable JWK set with usable public keys"):
             keys = _key_set(issuer, clock, report)
             key_sets.append(keys)
             with findings.at(place, "correct this issuer"):
@@ -83,13 +88,21 @@ def _read_key(jwk: Mapping[str, object]) -> tuple[object, frozenset[str]] | None
 
 
 def _key_set(
-    issuer: IssuerSettings, clock: Clock, report: Callable[[str, str], None]
+    issuer: IssuerSettings, clock: Clock, report: Callable[[str, KeyNews], None]
 ) -> FileKeySet | UrlKeySet:
-    source = issuer.jwks
-    if source.scheme == "file":
-        return FileKeySet(Path(source.path), clock)
-    name = issuer.issuer
-    return UrlKeySet(source.text, clock, ca=issuer.jwks_ca, on_failure=lambda why: report(name, why))
+    tell = partial(report, issuer.issuer)
+    if issuer.jwks is not None and issuer.jwks.scheme == "file":
+        interval = min(issuer.refresh or FILE_INTERVAL, FILE_INTERVAL)
+        return FileKeySet(Path(issuer.jwks.path), clock, interval=interval, tell=tell)
+    fetcher = Fetcher(clock, networks=issuer.networks, ca=issuer.jwks_ca)
+    source: Endpoint | Discovery
+    if issuer.jwks is None:
+        origins = [(each.scheme, each.host, each.port) for each in issuer.jwks_origins]
+        hard_age = issuer.keys_hard_age
+        source = Discovery(issuer.issuer, fetcher, clock, origins=origins, hard_age=hard_age)
+    else:
+        source = Endpoint(issuer.jwks.text, fetcher)
+    return UrlKeySet(source, clock, refresh=issuer.refresh, hard_age=issuer.keys_hard_age, tell=tell)
 
 
 def _issuer(issuer: IssuerSettings, keys: FileKeySet | UrlKeySet) -> Issuer:

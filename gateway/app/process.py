@@ -20,6 +20,7 @@ from aiohttp import web
 
 from gateway import __version__
 from gateway.admin import AdminSources, build_admin, build_admin_runner
+from gateway.app.discovery import documents, metadata_url, proof_algorithms
 from gateway.app.peers import Peers
 from gateway.app.shared_state import make_once, make_state
 from gateway.credentials.certificates import Certificates
@@ -104,9 +105,10 @@ class Process:
         settings = compilation.settings
         audit = self._open_audit(stack)
         store, counters = await self._open_state(stack)
-        for keys in compilation.key_sets:
-            stack.push_async_callback(keys.stop)
-            await keys.start()
+        async with asyncio.TaskGroup() as starting:  # together: an issuer that is away delays no other
+            for keys in compilation.key_sets:
+                stack.push_async_callback(keys.stop)
+                starting.create_task(keys.start())
         pool = Pool(compilation.backends)
         stack.callback(pool.close)
         tracer = self._open_traces(stack)
@@ -130,15 +132,17 @@ class Process:
                 routes=compilation.routes,
                 store=store,
                 counters=counters,
-                assertions=compilation.assertions,
+                onward=compilation.onward,
                 backends=pool,
                 record=observer,
                 problems=Problems(
                     PROBLEM_TYPES,
                     settings.assertions.issuer,
                     fault_reporter(self._log),
-                    algorithms=settings.identity.proofs.algorithms if settings.server.origins else (),
+                    algorithms=proof_algorithms(settings),
+                    metadata=metadata_url(settings),
                 ),
+                documents=documents(settings, proof_algorithms(settings)),
             )
         )
         service = self._make_service(gateway)
@@ -232,7 +236,7 @@ class Process:
                         "state": not isinstance(store, RedisStore) or store.is_ready,
                     },
                     metrics=metrics.render,
-                    keys=lambda: msgspec.json.decode(compilation.assertions.jwks),
+                    keys=lambda: msgspec.json.decode(compilation.onward.jwks),
                     status=self._status,
                 ),
                 token=compilation.admin_token,

@@ -4,9 +4,9 @@ from typing import Annotated, Literal, TypeAlias
 
 from pydantic import Field, PlainValidator, WithJsonSchema
 
-from gateway.config.algorithms import Algorithm
 from gateway.config.quantities import Duration, DurationOrZero
 from gateway.config.section import Section, setting
+from gateway.config.signing import Algorithm
 from gateway.config.texts import describe, refused
 
 EITHER = "either"

@@ -4,12 +4,14 @@ from typing import Annotated, TypeAlias
 
 from pydantic import AfterValidator, Field
 
-from gateway.config.algorithms import Algorithm
+from gateway.config.addresses import Network, Origin
 from gateway.config.patterns import CertificateName, ClaimValues, Name, SpiffePattern, SubjectName, Text
 from gateway.config.proofs import Proofs
 from gateway.config.quantities import Duration, DurationOrZero
 from gateway.config.references import FilePath, KeySource
 from gateway.config.section import Section, required, setting
+from gateway.config.signals import Transmitter
+from gateway.config.signing import Algorithm
 from gateway.config.texts import refused
 
 
@@ -26,7 +28,11 @@ class Issuer(Section):
     """One issuer of tokens that is believed, and how far."""
 
     issuer: IssuerName = required("Exact value of the claim `iss`.")
-    jwks: KeySource = required("Where its public keys are: an `https://` URL, or `file:` and a path.")
+    jwks: KeySource | None = setting(
+        None,
+        "Where its public keys are: an `https://` URL, or `file:` and a path; none: they are discovered, "
+        "`issuer` being an `https://` URL.",
+    )
     audience: Text = required(
         "Exact value that the claim `aud` must have: this gateway's name at the issuer."
     )
@@ -45,6 +51,20 @@ class Issuer(Section):
     jwks_ca: FilePath | None = setting(
         None, "PEM file: authorities of the server that has the keys; none: the system's."
     )
+    jwks_origins: tuple[Origin, ...] = setting(
+        (), "Origins beside the issuer's own to which discovery may lead, e.g. `https://keys.example.org`."
+    )
+    networks: tuple[Network, ...] = setting(
+        (), "Networks that its servers must be in; none: public addresses only."
+    )
+    refresh: Duration | None = setting(
+        None,
+        "How often its keys are fetched, 1s to 1h; none: as the server's `max-age` says, within 5m and 1h; "
+        "a file is looked at every 5s at least.",
+    )
+    keys_hard_age: Duration = setting(
+        "24h", "How long the last fetched keys are used while newer ones cannot be fetched."
+    )
 
 
 class Anonymous(Section):
@@ -59,6 +79,9 @@ class Identification(Section):
     """How callers prove who they are."""
 
     issuers: tuple[Issuer, ...] = setting((), "Issuers of tokens; none: certificates alone.")
+    signals: tuple[Transmitter, ...] = setting(
+        (), "Transmitters of security events, which may revoke what they vouched for."
+    )
     proofs: Proofs = setting(
         {},
         "Proofs of possession (DPoP, RFC 9449): tokens that are bound to a key. Accepted as soon as "
@@ -97,3 +120,8 @@ class Assertions(Section):
         None, "PEM file: Ed25519 or P-256 private key; none: one is made at each start and never stored."
     )
     lifetime: Duration = setting("60s", "How long a backend may believe an assertion.")
+    single_use: bool = setting(
+        default=False,
+        description="Sign for every request, under its id; otherwise once per caller, rule and model, for "
+        "half of the lifetime. Costs some 20 us per request.",
+    )

@@ -11,6 +11,7 @@ from dataclasses import dataclass, field
 from types import MappingProxyType
 from typing import Final, final
 
+TWO_PROOFS: Final = "urn:gateway:acr:two-proofs"  # a context class of ours: met by proofs, never by a claim
 NO_CLAIMS: Mapping[str, object] = MappingProxyType({})
 CERTIFICATE_CONFIRMATION: Final = "x5t#S256"  # RFC 8705, section 3.1
 KEY_CONFIRMATION: Final = "jkt"  # RFC 9449, section 6.1
@@ -132,6 +133,16 @@ class Identity:
         confirmation = self.claims.get("cnf")
         is_both = isinstance(confirmation, Mapping) and CERTIFICATE_CONFIRMATION in confirmation
         return "both" if is_both else "key"
+
+    @property
+    def proofs(self) -> int:
+        """How many independent proofs: 2 for a certificate beside a token bound to a key, 0 for none at all.
+
+        A token that is bound to nothing adds none: with it, whoever holds it is taken for its subject.
+        """
+        if self.certificate is not None and self.bound:
+            return 2
+        return 1 if self.methods else 0
 
     @property
     def is_anonymous(self) -> bool:

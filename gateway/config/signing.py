@@ -1,4 +1,4 @@
-"""Names of signature algorithms: asymmetric ones alone, whoever signs."""
+"""Names of signature algorithms in the configuration: asymmetric ones, and why no others."""
 
 from typing import Annotated, TypeAlias
 
