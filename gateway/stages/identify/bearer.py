@@ -6,6 +6,7 @@ The only wait is for an issuer's keys, when a token names one that is not known 
 from __future__ import annotations
 
 import re
+from dataclasses import replace
 from typing import TYPE_CHECKING, Final, NamedTuple
 
 from gateway.core.refusal import Reason, Refusal, Refused, Source
@@ -52,6 +53,17 @@ def presented_token(value: bytes) -> Presented | Refusal:
     if match is not None:
         return Presented(match[2], match[1].lower() == b"dpop")
     return MALFORMED if _SCHEME.match(value) else SCHEME
+
+
+def named(refusal: Refusal, digest: bytes) -> Refusal:
+    """Say in the record which token was refused to whoever showed it: others with it tell whose it is.
+
+    Args:
+        refusal: Of a token that is genuine: what refuses is who shows it, and how.
+        digest: SHA-256 of the token; records name tokens by its first 16 hex digits.
+    """
+    token = f"token {digest.hex()[:16]}"
+    return replace(refusal, note=f"{refusal.note}; {token}" if refusal.note else token)
 
 
 async def find_key(keys: KeySet, kid: str | None, algorithm: str) -> object:
@@ -103,7 +115,7 @@ async def verify(
         raise Refused(dates)
     refusal = check_binding(unverified.claims, certificate, has_proof=has_proof)
     if refusal is not None:
-        raise Refused(refusal)
+        raise Refused(named(refusal, digest))
     return Verified(
         unverified.claims,
         unverified.issuer,

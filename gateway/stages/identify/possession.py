@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Final, final
 
 from gateway.core.ports import StoreUnavailable
 from gateway.core.refusal import Reason, Refusal, Refused, Source
+from gateway.stages.identify.bearer import named
 from gateway.stages.identify.proof import ProofRules, check_proof
 from gateway.stages.identify.proof_key import ProofKeys
 
@@ -75,20 +76,22 @@ class Possession:
         Raises:
             Refused: One of the `PROOF_*` reasons, or `STORE_UNAVAILABLE`.
         """
-        value = call.headers.get(b"dpop")
-        if value is None:
-            raise Refused(MISSING)
         rules = self.rules
-        proof = check_proof(value, call, token_digest, thumbprint, rules, self.keys, now)
+        value = call.headers.get(b"dpop")
+        proof = (
+            MISSING
+            if value is None
+            else check_proof(value, call, token_digest, thumbprint, rules, self.keys, now)
+        )
         if isinstance(proof, Refusal):
-            raise Refused(proof)
+            raise Refused(named(proof, token_digest))
         seconds = proof.issued + rules.max_age + CLOCK_SPREAD - now  # until every gateway finds it stale
         try:
             is_first = await self.once.claim(proof.name, seconds)
         except StoreUnavailable:
             raise Refused(UNAVAILABLE) from None
         if not is_first:
-            raise Refused(REPLAYED)
+            raise Refused(named(REPLAYED, token_digest))
 
     def nonce(self, identity: Identity, now: float) -> str | None:
         """Return the nonce for the identity's next proof, or None where none is demanded of it."""

@@ -122,6 +122,24 @@ async def test_before_there_is_a_store_nobody_is_believed() -> None:
         await NotConnected().claim(b"name", 1.0)
 
 
+@pytest.mark.parametrize(
+    ("request_", "note"),
+    [
+        (call(TOKEN), ""),
+        (proven_call(TOKEN, None), ""),
+        (proven_call(TOKEN, "a.b"), ""),
+        (proven_call(TOKEN, proof_for(TOKEN, "thief")), "jwk is not the key that the token is bound to; "),
+    ],
+)
+async def test_the_record_says_whose_token_was_shown(request_: Call, note: str) -> None:
+    """By the digest under which its owner's records stand: whoever lost it can be told."""
+    methods = accepting()
+    owner = await identify(proven_call(TOKEN, proof_for(TOKEN)), methods, NOW)
+    refusal = await refusal_of(request_, methods)
+
+    assert f"{note}token {owner.token}" == refusal.note
+
+
 async def test_the_store_that_was_given_is_asked() -> None:
     """Also while nothing is in it."""
     methods = Identification([issuer()], possession=Possession(rules(), read_key, once=MemoryOnce(CLOCK)))
@@ -133,7 +151,7 @@ async def test_a_bound_token_is_no_bearer_token() -> None:
     methods = accepting()
     await identify(proven_call(TOKEN, proof_for(TOKEN)), methods, NOW)
 
-    assert NO_PROOF is await refusal_of(call(TOKEN), methods)
+    assert NO_PROOF.detail == (await refusal_of(call(TOKEN), methods)).detail
     beside = await refusal_of(proven_call(TOKEN, proof_for(TOKEN), scheme="Bearer"), methods)
     assert Reason.CREDENTIAL_AMBIGUOUS is beside.reason
 
@@ -144,7 +162,7 @@ async def test_a_bearer_token_is_no_bound_token() -> None:
     token = idp().mint()
     await identify(call(token), methods, NOW)
 
-    assert UNBOUND is await refusal_of(proven_call(token, proof_for(token)), methods)
+    assert UNBOUND.detail == (await refusal_of(proven_call(token, proof_for(token)), methods)).detail
     assert (await identify(call(token), methods, NOW)).proof_key is None
 
 
@@ -160,7 +178,7 @@ async def test_both_bindings_must_hold() -> None:
         refusal = await refusal_of(proven_call(token, proof_for(token), stranger), methods)
         assert Reason.TOKEN_BINDING is refusal.reason
     assert Reason.PROOF_MISSING is (await refusal_of(proven_call(token, None, peer), methods)).reason
-    assert NO_PROOF is await refusal_of(call(token, peer), methods)
+    assert NO_PROOF.detail == (await refusal_of(call(token, peer), methods)).detail
 
 
 async def test_the_scheme_is_taken_only_where_it_is_configured() -> None:
