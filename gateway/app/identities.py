@@ -1,4 +1,4 @@
-"""Compiles who is believed: issuers with their keys, roles, anonymous callers."""
+"""Compiles who is believed: issuers with their keys, proofs of possession, roles, anonymous callers."""
 
 from __future__ import annotations
 
@@ -9,9 +9,19 @@ from typing import TYPE_CHECKING
 from gateway.app.opaque import PEPPER_MEND, compile_introspection, open_keys, read_pepper
 from gateway.credentials.discovery import Discovery
 from gateway.credentials.fetch import Fetcher
+from gateway.credentials.jwk import parse_key
 from gateway.credentials.jwks import FILE_INTERVAL, FileKeySet
 from gateway.credentials.remote import Endpoint, UrlKeySet
-from gateway.stages.identify import Identification, Issuer, OpaqueIssuer, RoleMap, RoleRule
+from gateway.stages.identify import (
+    Identification,
+    Issuer,
+    OpaqueIssuer,
+    Possession,
+    ProofRules,
+    RoleMap,
+    RoleRule,
+)
+from gateway.stages.identify.nonce import Nonces
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping
@@ -32,6 +42,7 @@ def compile_identification(
     settings: Settings,
     directory: Path,
     clock: Clock,
+    secret: bytes,
     findings: Findings,
     report: Callable[[str, KeyNews], None],
 ) -> tuple[Identification, KeySets]:
@@ -41,6 +52,7 @@ def compile_identification(
         settings: The settings.
         directory: Directory of the configuration.
         clock: Time.
+        secret: Known to every gateway of the fleet: key of the nonces.
         findings: Takes what is wrong.
         report: Told an issuer, and what happened to its keys.
 
@@ -75,6 +87,7 @@ def compile_identification(
         opaque=opaque,
         keys=gateway_keys,
         roles=RoleMap(_role(name, role) for name, role in settings.roles.items()),
+        possession=_possession(settings, secret),
         anonymous_roles=None if anonymous is None else frozenset(anonymous.roles),
     )
     return identification, key_sets
@@ -89,6 +102,27 @@ def _gateway_keys(settings: Settings, directory: Path, clock: Clock, findings: F
             with findings.at((*place, "file"), "correct it with `gateway keys`, or restore it"):
                 found = open_keys(keys, blind, settings.roles, clock)
     return found
+
+
+def _possession(settings: Settings, secret: bytes) -> Possession | None:
+    """Compile the proofs of possession; None where no origin says which URLs they are made for."""
+    origins = tuple(origin.text for origin in settings.server.origins)
+    if not origins:
+        return None
+    proofs = settings.identity.proofs
+    rules = ProofRules(
+        origins,
+        frozenset(proofs.algorithms),
+        max_age=proofs.max_age,
+        ahead=proofs.ahead,
+        nonces=Nonces(secret, proofs.nonce_lifetime) if proofs.nonce == "required" else None,
+    )
+    return Possession(rules, _read_key)
+
+
+def _read_key(jwk: Mapping[str, object]) -> tuple[object, frozenset[str]] | None:
+    found = parse_key(jwk)
+    return None if found is None else (found.key, found.algorithms)
 
 
 def _key_set(

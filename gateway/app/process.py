@@ -20,9 +20,9 @@ from aiohttp import web
 
 from gateway import __version__
 from gateway.admin import AdminSources, build_admin, build_admin_runner
-from gateway.app.discovery import documents, metadata_url
+from gateway.app.discovery import documents, metadata_url, proof_algorithms
 from gateway.app.peers import Peers
-from gateway.app.shared_state import make_state
+from gateway.app.shared_state import make_once, make_state
 from gateway.credentials.certificates import Certificates
 from gateway.observe.audit import AuditLog, Signer
 from gateway.observe.log import LogSink, fault_reporter
@@ -139,9 +139,10 @@ class Process:
                     PROBLEM_TYPES,
                     settings.assertions.issuer,
                     fault_reporter(self._log),
+                    algorithms=proof_algorithms(settings),
                     metadata=metadata_url(settings),
                 ),
-                documents=documents(settings),
+                documents=documents(settings, proof_algorithms(settings)),
             )
         )
         service = self._make_service(gateway)
@@ -178,6 +179,9 @@ class Process:
 
     async def _open_state(self, stack: AsyncExitStack) -> tuple[Store, Counters]:
         store, counters = make_state(self._compilation, self._clock)
+        possession = self._compilation.identification.possession
+        if possession is not None:
+            possession.once = make_once(self._compilation, store, self._clock)
         if isinstance(store, RedisStore):
             stack.push_async_callback(store.stop)
             await store.start()

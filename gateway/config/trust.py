@@ -7,6 +7,7 @@ from pydantic import AfterValidator, Field
 from gateway.config.addresses import Network, Origin
 from gateway.config.opaque import GatewayKeys, Introspection
 from gateway.config.patterns import CertificateName, ClaimValues, Name, SpiffePattern, SubjectName, Text
+from gateway.config.proofs import Proofs
 from gateway.config.quantities import Duration, DurationOrZero
 from gateway.config.references import FilePath, KeySource
 from gateway.config.section import Section, required, setting
@@ -84,6 +85,11 @@ class Identification(Section):
     issuers: tuple[Issuer, ...] = setting((), "Issuers of tokens; none: certificates alone.")
     signals: tuple[Transmitter, ...] = setting(
         (), "Transmitters of security events, which may revoke what they vouched for."
+    )
+    proofs: Proofs = setting(
+        {},
+        "Proofs of possession (DPoP, RFC 9449): tokens that are bound to a key. Accepted as soon as "
+        "`server.origins` says which URLs they are made for.",
     )
     anonymous: Anonymous | None = setting(
         None, "Lets callers without credentials in, under these roles. Without it they are refused."

@@ -37,6 +37,7 @@ CHECKS: Final[tuple[Callable[[Subject], Iterable[Finding]], ...]] = (
     exposure.check_traces,
     identities.check_issuers,
     keys.check_keys,
+    identities.check_proofs,
     identities.check_roles,
     identities.check_anonymous,
     opaque.check_introspection,

@@ -21,8 +21,8 @@ if TYPE_CHECKING:
 
 # fields that the gateway itself decides: RFC 9110, section 7.6.1, and every client credential
 OWN_HEADERS: Final = frozenset(
-    b"api-key authorization connection content-encoding content-length cookie date forwarded host "
-    b"keep-alive proxy-authenticate proxy-authorization proxy-connection server set-cookie te trailer "
+    b"api-key authorization connection content-encoding content-length cookie date dpop-nonce forwarded "
+    b"host keep-alive proxy-authenticate proxy-authorization proxy-connection server set-cookie te trailer "
     b"transfer-encoding upgrade via x-api-key x-forwarded-for x-forwarded-host x-forwarded-proto "
     b"x-gateway-assertion x-real-ip".split()
 )
@@ -105,12 +105,26 @@ def check_requirements(subject: Subject) -> Iterator[Finding]:
         yield from _check_token(subject, path, needs)
         if needs.authentication is not None:
             yield from _authentication((*path, "authentication"), needs.authentication, asks=asks)
-        if needs.token is not None and needs.token.bound and not asks:
-            message = (
-                "a token bound to the client certificate is demanded, but the listener never asks for one"
-            )
-            mend = "write `client_certificate: required` (or `optional`) in `server.tls`"
-            yield Finding((*path, "token", "bound"), message, mend, (("server", "tls"),))
+        if needs.token is not None and needs.token.bound:
+            yield from _binding((*path, "token", "bound"), needs.token.bound, subject, asks=asks)
+
+
+def _binding(path: tuple[str | int, ...], bound: str, subject: Subject, *, asks: bool) -> Iterator[Finding]:
+    """The binding that is demanded can be had: certificates are asked for, or proofs can be checked."""
+    takes_proofs = bool(subject.settings.server.origins)
+    tls, origins = ("server", "tls"), ("server", "origins")
+    if bound == "certificate" and not asks:
+        message = "a token bound to the client certificate is demanded, but the listener never asks for one"
+        yield Finding(
+            path, message, "write `client_certificate: required` (or `optional`) in `server.tls`", (tls,)
+        )
+    elif bound == "key" and not takes_proofs:
+        message = "a proof of possession is demanded, but no origin is named that it could be made for"
+        yield Finding(path, message, "add `origins: [https://gateway.example.org]` to `server`", (origins,))
+    elif not asks and not takes_proofs:
+        message = "a bound token is demanded, but neither certificates nor proofs of possession can be shown"
+        mend = "write `client_certificate: required` in `server.tls`, or add `origins:` to `server`"
+        yield Finding(path, message, mend, (tls, origins))
 
 
 def _authentication(

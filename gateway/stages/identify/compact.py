@@ -30,6 +30,11 @@ class Compact(NamedTuple):
     signed: bytes
 
 
+def base64url(data: bytes) -> str:
+    """Encode without padding (RFC 7515, section 2)."""
+    return urlsafe_b64encode(data).rstrip(b"=").decode()
+
+
 def _decode(segment: bytes) -> bytes | None:
     if len(segment) % 4 == 1:
         return None

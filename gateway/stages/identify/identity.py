@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Final, NamedTuple
 
 from gateway.core.identity import Identity
 from gateway.core.refusal import Refused
+from gateway.stages.identify.binding import proof_key
 from gateway.stages.identify.certificate import certificate_subject
 from gateway.stages.identify.claims import MAX_DATE, invalid
 from gateway.stages.identify.roles import Facts, find_claim
@@ -107,11 +108,17 @@ def _certificate_names(certificate: PeerCertificate | None) -> frozenset[str]:
     return frozenset() if certificate is None else frozenset({certificate.subject, *certificate.dns} - {""})
 
 
+def _methods(method: str, thumbprint: str | None, certificate: PeerCertificate | None) -> tuple[str, ...]:
+    proof = () if thumbprint is None else ("dpop",)
+    return tuple(sorted((*proof, method) if certificate is None else (*proof, method, "mtls")))
+
+
 def from_token(token: Verified, certificate: PeerCertificate | None, roles: RoleMap) -> Identity:
     """Build the identity of a token's subject; the certificate, if any, is evidence beside it.
 
     Args:
-        token: The verified token, its binding checked.
+        token: The verified token, its binding checked; a proof of possession still to be checked by
+            whoever returns the identity, if it has a `proof_key`.
         certificate: The connection's certificate, checked, or None.
         roles: The configuration's roles.
 
@@ -135,11 +142,12 @@ def from_token(token: Verified, certificate: PeerCertificate | None, roles: Role
         certificates=_certificate_names(certificate),
     )
     end = token.expires + issuer.skew
+    thumbprint = proof_key(claims)
     return Identity(
         key=key,
         issuer=issuer.issuer,
         subject=subject,
-        methods=(token.method,) if certificate is None else tuple(sorted((token.method, "mtls"))),
+        methods=_methods(token.method, thumbprint, certificate),
         roles=roles.roles(facts),
         expires=end if certificate is None else min(end, certificate.not_after),
         groups=groups,
@@ -155,6 +163,7 @@ def from_token(token: Verified, certificate: PeerCertificate | None, roles: Role
         amr=_strings(claims.get("amr"), "amr"),
         auth_time=_auth_time(claims),
         bound="cnf" in claims,
+        proof_key=thumbprint,
         session=_string(claims, "sid"),
         signing_key=token.kid,
     )

@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Final, NamedTuple, final
 
 from gateway.core.gateway_key import PREFIX
 from gateway.core.refusal import Reason, Refusal, Refused, Source
+from gateway.stages.identify.bearer import named
 from gateway.stages.identify.binding import check_binding
 from gateway.stages.identify.claims import (
     CLIENT_SUBJECT,
@@ -136,7 +137,7 @@ async def verify_opaque(
         certificate: The connection's certificate, checked, or None.
         address: Who presents it.
         now: Seconds since the epoch.
-        has_proof: True if it came under the scheme DPoP.
+        has_proof: True if it came under the scheme DPoP: its proof is checked by the caller.
 
     Raises:
         Refused: One of the `TOKEN_*` reasons.
@@ -153,9 +154,9 @@ async def verify_opaque(
     dates = _check(claims, asked.issuer, "dpop" if has_proof else "bearer", now)
     if isinstance(dates, Refusal):
         raise Refused(dates)
-    refusal = check_binding(claims, certificate)
+    refusal = check_binding(claims, certificate, has_proof=has_proof)
     if refusal is not None:
-        raise Refused(refusal)
+        raise Refused(named(refusal, digest))
     asked.introspection.believed(address)
     return Verified(
         claims,

@@ -15,6 +15,24 @@ def test_anonymous_is_who_proved_nothing(methods: tuple[str, ...], expected: boo
 
 
 @pytest.mark.parametrize(
+    ("more", "expected"),
+    [
+        ({}, "none"),
+        ({"proof_key": "k", "claims": {"cnf": {"jkt": "k"}}}, "none"),
+        ({"bound": True}, "certificate"),
+        ({"bound": True, "claims": {"cnf": {"x5t#S256": "f"}}}, "certificate"),
+        ({"bound": True, "proof_key": "k"}, "key"),
+        ({"bound": True, "proof_key": "k", "claims": {"cnf": {"jkt": "k"}}}, "key"),
+        ({"bound": True, "proof_key": "k", "claims": {"cnf": ["x5t#S256"]}}, "key"),
+        ({"bound": True, "proof_key": "k", "claims": {"cnf": {"jkt": "k", "x5t#S256": "f"}}}, "both"),
+    ],
+)
+def test_a_token_is_bound_to_what_was_proven(more: dict[str, object], expected: str) -> None:
+    """One word for rules and routes: nothing, the certificate, a key, or both."""
+    assert expected == an_identity("user", **more).binding  # type: ignore[arg-type]
+
+
+@pytest.mark.parametrize(
     ("methods", "certificate", "bound", "expected"),
     [
         ((), None, False, 0),

@@ -37,6 +37,10 @@ A_KEY = an_identity(token=None, key_id="k", methods=("key",))
 ANYBODY = Rules("chat", [Rule("any", Effect.ALLOW)])
 
 
+KEY_BOUND = an_identity(bound=True, proof_key="k", claims={"cnf": {"jkt": "k"}})
+BOTH_BOUND = an_identity(bound=True, proof_key="k", claims={"cnf": {"jkt": "k", "x5t#S256": "f"}})
+
+
 def test_an_unknown_route_and_a_forbidden_one_read_the_same() -> None:
     """A caller learns nothing about which routes there are."""
     with pytest.raises(Refused) as unknown:
@@ -60,6 +64,14 @@ def test_an_unknown_route_and_a_forbidden_one_read_the_same() -> None:
         (Requirements(bound=True), an_identity(token=None, bound=True), Reason.TOKEN_REQUIRED),
         (Requirements(bound=True), an_identity(), Reason.TOKEN_UNBOUND),
         (Requirements(bound=True), an_identity(bound=True), None),
+        (Requirements(bound=True), an_identity(bound=True, proof_key="k"), None),
+        (Requirements(bound=True, binding="certificate"), an_identity(bound=True), None),
+        (Requirements(bound=True, binding="certificate"), KEY_BOUND, Reason.TOKEN_UNBOUND),
+        (Requirements(bound=True, binding="certificate"), BOTH_BOUND, None),
+        (Requirements(bound=True, binding="key"), an_identity(bound=True), Reason.TOKEN_UNBOUND),
+        (Requirements(bound=True, binding="key"), an_identity(), Reason.TOKEN_UNBOUND),
+        (Requirements(bound=True, binding="key"), KEY_BOUND, None),
+        (Requirements(bound=True, binding="key"), BOTH_BOUND, None),
         (Requirements(scopes=frozenset({"x"})), an_identity(token=None), Reason.TOKEN_REQUIRED),
         (
             Requirements(scopes=frozenset({"x", "y"})),
