@@ -7,9 +7,13 @@ from concurrent.futures import ThreadPoolExecutor
 from typing import TYPE_CHECKING
 
 import pytest
+import requests
 
+from tests.e2e.test_proofs import reachable
 from tests.e2e.trusting import Trusting
+from tests.e2e.world import prompt
 from tests.identity_provider import IdentityProvider
+from tests.servers import free_port
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -168,3 +172,33 @@ def test_a_flood_of_tokens_reaches_no_issuer(asking: Trusting, own: IdentityProv
 
     assert {"token-inactive", "token-unchecked"} == set(words)
     assert own.asked("introspection") - before == words.count("token-inactive") <= 20 + 20 * seconds
+
+
+def test_a_token_bound_to_a_key_is_proven_by_somebody_else_s_client(
+    world: World, backend: Backend, idp: IdentityProvider, tmp_path: Path
+) -> None:
+    """The provider says to which key, its client proves it with every request; stolen, the token is worth nothing.
+
+    The endpoint is not written down here: it is discovered with the keys.
+    """
+    how = introspection("private_key_jwt", idp, tmp_path).replace(
+        f"endpoint: {idp.url('introspection')}, ", ""
+    )
+    trusting = Trusting(tmp_path, world, backend, idp, introspection=how)
+    configuration = trusting.gateway.configuration
+    text = configuration.read_text().replace(f"      jwks: {idp.issuer}/jwks\n", "")
+    assert "endpoint" not in how
+    assert "jwks:" not in text
+    configuration.write_text(text)
+    reachable(configuration, free_port())
+    token = idp.grant("dpop", "opaque")
+    with trusting, requests.Session() as session:
+        session.verify = str(world.pki.ca("gateway"))
+        session.trust_env = False
+        url = f"https://localhost:{trusting.gateway.port}/v1/chat/completions"
+        answers = [session.post(url, json=prompt("proven"), auth=token, timeout=20) for _ in range(3)]
+        records = [trusting.gateway.record(answer.headers["x-request-id"]) for answer in answers]
+
+        assert [200] * 3 == [answer.status_code for answer in answers]
+        assert [["dpop", "opaque"]] * 3 == [record["who"]["methods"] for record in records]
+        assert (*REJECTED, "token-binding") == trusting.ask(token.access_token).refusal

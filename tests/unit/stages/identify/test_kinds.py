@@ -12,7 +12,7 @@ from hypothesis import strategies as st
 
 from gateway.core.gateway_key import compose
 from gateway.core.identity import Identity
-from gateway.core.refusal import Reason, Refused
+from gateway.core.refusal import Reason, Refusal, Refused
 from gateway.core.revocation import Revocation, Target
 from gateway.stages.identify import Identification, OpaqueIssuer, RoleMap, RoleRule, identify
 
@@ -231,6 +231,49 @@ async def test_what_looks_like_a_jws_is_never_shown_to_an_issuer() -> None:
 
     assert Reason.TOKEN_MALFORMED is await outcome(call("a.b.c"), methods)
     assert isinstance(await outcome(call(idp().mint()), methods), Identity)
+    assert [] == told.asked
+
+
+class Checked:
+    """A check of proofs that remembers what it was asked, and refuses when a test says so."""
+
+    def __init__(self) -> None:
+        self.asked: list[str] = []
+        self.refusal: Refusal | None = None
+
+    async def check(self, call: Call, digest: bytes, thumbprint: str, now: float) -> None:
+        self.asked.append(thumbprint)
+        if self.refusal is not None:
+            raise Refused(self.refusal)
+
+
+async def test_a_proof_is_checked_with_every_request() -> None:
+    """An opaque token that is bound to a key is cached like a JWT; its proof is not, and Bearer does not find it."""
+    told, checked = Told(active(token_type="DPoP", cnf={"jkt": "k" * 43})), Checked()
+    methods = Identification([issuer()], opaque=[OpaqueIssuer(issuer(), told)], possession=checked)  # type: ignore[arg-type]
+    first = await identify(call(b"DPoP opaque"), methods, NOW)
+    again = await identify(call(b"DPoP opaque"), methods, NOW)
+
+    assert first is again
+    assert (("dpop", "opaque"), "k" * 43, True) == (first.methods, first.proof_key, first.bound)
+    assert (["k" * 43] * 2, 1) == (checked.asked, len(told.asked))
+    assert Reason.TOKEN_BINDING is await outcome(call("opaque"), methods)
+    checked.refusal = Refusal(Reason.PROOF_REPLAYED)
+    assert Reason.PROOF_REPLAYED is await outcome(call(b"DPoP opaque"), methods)
+
+
+async def test_a_gateway_key_has_no_proof() -> None:
+    """Under DPoP it is refused, known or not, and shown to nobody."""
+    told = Told(active())
+    methods = with_keys(
+        issuers=[issuer()],
+        opaque=[OpaqueIssuer(issuer(), told)],
+        possession=Checked(),
+    )
+    await identify(call(CURRENT.decode()), methods, NOW)
+
+    assert Reason.CREDENTIAL_SCHEME is await outcome(call(b"DPoP " + CURRENT), methods)
+    assert Reason.CREDENTIAL_SCHEME is await outcome(call(b"DPoP " + STRANGE), methods)
     assert [] == told.asked
 
 

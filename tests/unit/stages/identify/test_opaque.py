@@ -177,6 +177,27 @@ async def test_the_type_must_fit_the_scheme() -> None:
     assert Reason.TOKEN_BINDING is refusal.reason
 
 
+@pytest.mark.parametrize("more", [{"token_type": "DPoP"}, {"token_type": "dpop"}, {}])
+async def test_a_token_bound_to_a_key_needs_its_scheme(more: dict[str, object]) -> None:
+    """Under DPoP its key is returned for the proof to be checked; under Bearer it is worth nothing (RFC 9449)."""
+    answer = without("token_type") | {"cnf": {"jkt": "k" * 43}} | more
+    found = await check(answer, has_proof=True)
+    refused = await check(answer)
+
+    assert not isinstance(found, Refusal)
+    assert {"jkt": "k" * 43} == found.claims["cnf"]
+    assert isinstance(refused, Refusal)
+    assert Reason.TOKEN_BINDING is refused.reason
+
+
+async def test_a_token_bound_to_nothing_is_none_of_that_scheme() -> None:
+    """It would claim a proof that nobody could check."""
+    refusal = await check(without("token_type"), has_proof=True)
+
+    assert isinstance(refusal, Refusal)
+    assert Reason.TOKEN_BINDING is refusal.reason
+
+
 async def test_a_refusal_of_the_asker_goes_through() -> None:
     """Whoever could not be asked says why."""
     refusal = Refusal(Reason.TOKEN_UNCHECKED, note="timeout")
