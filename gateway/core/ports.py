@@ -382,14 +382,6 @@ class Recorder(Protocol):
         """Record; synchronous, never raises."""
 
 
-class Versioned(Protocol):
-    """Something that proofs rest on, and that changes."""
-
-    @property
-    def generation(self) -> int:
-        """Grows with every change: what was proven under an older one is void."""
-
-
 class KeySet(Protocol):
     """Public keys of one issuer."""
 

@@ -25,10 +25,10 @@ if TYPE_CHECKING:
 
 SECONDS: Final = 3.0  # for one question, from resolving the name to the last byte
 MEMORY: Final = 2.0  # seconds that an answer, or that there was none, is repeated
-MAX_ANSWER_BYTES: Final = 64 * 1024
+MAX_ANSWER_BYTES: Final = 32 * 1024
 MAX_FLIGHTS: Final = 128  # questions under way; beyond, none is asked
 MAX_FLIGHTS_PER_ADDRESS: Final = 32
-CAPACITY: Final = 10_000  # answers remembered
+CAPACITY: Final = 2_000  # answers remembered: 64 MiB at worst
 QUIET: Final = 10.0  # seconds for which the same failure is not reported again
 EVERYBODY: Final = ""  # name of the allowance of all addresses together
 

@@ -9,8 +9,9 @@ from __future__ import annotations
 
 from typing import Generic, TypeVar, final
 
+from gateway.core.gateway_key import GatewayKeys  # noqa: TC001 - the compiler reads annotations of classes
 from gateway.core.identity import Identity  # noqa: TC001 - the compiler reads annotations of classes
-from gateway.core.ports import Versioned  # noqa: TC001 - likewise
+from gateway.core.ports import KeySet  # noqa: TC001 - likewise
 
 Key = TypeVar("Key")
 
@@ -35,7 +36,7 @@ class Proven:
         since: float,
         until: float,
         generation: int,
-        keys: Versioned | None,
+        keys: KeySet | GatewayKeys | None,
         identity: Identity,
         cleared: int = 0,
     ) -> None:
