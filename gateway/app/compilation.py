@@ -88,7 +88,9 @@ def compile_settings(loaded: Loaded, directory: Path, clock: Clock) -> Compilati
         with findings.at(("state", "password"), "make the secret readable"):
             state_password = reveal(settings.state.password, directory)
     blinding = _blinding(settings, state_password)
-    identification, key_sets = compile_identification(settings, clock, blinding, findings, _report_keys)
+    identification, key_sets = compile_identification(
+        settings, directory, clock, blinding, findings, _report_keys
+    )
     is_alone = settings.state.url.scheme == "memory"
     routes = compile_routes(settings, None if is_alone else blinding, findings)
     backends = compile_backends(settings, directory, clock, findings)

@@ -136,6 +136,7 @@ def _requirements(require: RequirementSettings, challenged: Challenged) -> Requi
         binding="" if token.bound == EITHER else token.bound,
         scopes=frozenset(token.scopes),
         max_age=token.max_age,
+        key=token.keys == "allow",
         authentication=authentication,
     )
 

@@ -33,6 +33,9 @@ class TokenRequirement(Section):
         "request proves (RFC 9449), or, with `true`, to either.",
     )
     max_age: Duration | None = setting(None, "Oldest that it may be, from `iat`; none: until it expires.")
+    keys: Literal["refuse", "allow"] = setting(
+        "refuse", "Whether a gateway key will do as well; its scopes, binding and age count as a token's."
+    )
 
 
 class Requirements(Section):

@@ -138,9 +138,10 @@ class Identity:
     def proofs(self) -> int:
         """How many independent proofs: 2 for a certificate beside a token bound to a key, 0 for none at all.
 
-        A token that is bound to nothing adds none: with it, whoever holds it is taken for its subject.
+        A token that is bound to nothing adds none: with it, whoever holds it is taken for its subject. Nor
+        does a gateway key: nobody but this gateway vouches for it.
         """
-        if self.certificate is not None and self.bound:
+        if self.certificate is not None and self.bound and self.key_id is None:
             return 2
         return 1 if self.methods else 0
 

@@ -60,6 +60,7 @@ class Requirements:
         scopes: All of these OAuth scopes.
         max_age: The token is at most this many seconds old, or None.
         authentication: How strongly and how recently its user must have authenticated, or None.
+        key: A gateway key will do where a token is demanded, if it is all of that.
     """
 
     certificate: bool = False
@@ -69,6 +70,7 @@ class Requirements:
     scopes: frozenset[str] = frozenset()
     max_age: float | None = None
     authentication: Assurance | None = None
+    key: bool = False
 
 
 @final

@@ -37,6 +37,7 @@ identity:
       audience: {audience}
       algorithms: [{algorithms}]
       skew: 0s
+      introspection: {introspection}
 roles:
   researcher: {{groups: [ml-research]}}
   batch: {{groups: [batch]}}
@@ -77,6 +78,7 @@ class Trusting:
         backend: The model server.
         idp: Who is believed.
         program: What Python runs.
+        introspection: How the provider is asked about opaque tokens, as YAML; "null": it is not.
         require: What the route demands.
     """
 
@@ -87,6 +89,7 @@ class Trusting:
         backend: Backend,
         idp: IdentityProvider,
         program: tuple[str | Path, ...] = PROGRAM,
+        introspection: str = "null",
         require: str = 'token: {scopes: ["models:chat"]}',
     ) -> None:
         self.world = world
@@ -99,6 +102,7 @@ class Trusting:
                 ca=idp.ca,
                 audience=AUDIENCE,
                 algorithms=", ".join(ALGORITHMS),
+                introspection=introspection,
                 backend=SIDECAR.format(port=backend.port, certs=certs, identity=BACKEND_ID),
                 audit=directory / "audit.jsonl",
                 require=require,

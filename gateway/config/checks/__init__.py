@@ -16,6 +16,7 @@ from gateway.config.checks import (
     identities,
     keys,
     metadata,
+    opaque,
     routes,
     signals,
 )
@@ -39,6 +40,8 @@ CHECKS: Final[tuple[Callable[[Subject], Iterable[Finding]], ...]] = (
     identities.check_proofs,
     identities.check_roles,
     identities.check_anonymous,
+    opaque.check_introspection,
+    opaque.check_gateway_keys,
     signals.check_signals,
     routes.check_names,
     routes.check_matches,

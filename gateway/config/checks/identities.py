@@ -17,7 +17,7 @@ MAX_PROOF_AGE: Final = 300.0  # seconds
 MAX_PROOF_AHEAD: Final = 60.0  # seconds
 MAX_NONCE_LIFETIME: Final = 3600.0  # seconds
 TOKEN_LINES: Final = ("groups", "claims", "subjects", "clients", "roles_from_token")
-READS: Final = (("identity", "issuers"), ("server", "tls"), ("identity", "anonymous"))
+READS: Final = (("identity", "issuers"), ("server", "tls"), ("identity", "anonymous"), ("identity", "keys"))
 
 
 def check_issuers(subject: Subject) -> Iterator[Finding]:
@@ -75,7 +75,11 @@ def check_anonymous(subject: Subject) -> Iterator[Finding]:
         message = "callers without any credential are let in"
         mend = "remove `anonymous` unless the models behind these roles are for everybody"
         yield Finding(("identity", "anonymous"), message, mend, is_warning=True, is_key=True)
-    elif not settings.identity.issuers and not _asks_for_certificates(subject):
+    elif (
+        settings.identity.keys is None
+        and not settings.identity.issuers
+        and not _asks_for_certificates(subject)
+    ):
         message = "nobody can be identified: there are no issuers, and no client certificates are asked for"
         mend = "add an issuer to `identity`, or `client_certificate: required` to `server.tls`"
         yield Finding(("identity",), message, mend, READS, is_key=True)
@@ -89,6 +93,8 @@ def check_roles(subject: Subject) -> Iterator[Finding]:
     for name, role in settings.roles.items():
         path = ("roles", name)
         if anonymous is not None and name in anonymous.roles:
+            continue
+        if settings.identity.keys is not None:  # a key names its roles itself
             continue
         if not role.model_fields_set or not any(getattr(role, line) for line in role.model_fields_set):
             message = f"nothing can match the role `{name}`"

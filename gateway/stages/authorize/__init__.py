@@ -81,7 +81,7 @@ def enter(identity: Identity, route: Route | None, call: Call, now: float) -> En
     if route is None:
         raise Refused(_UNKNOWN)
     require = route.require
-    if identity.token is None and _needs_token(require):
+    if identity.token is None and _needs_token(require) and not _key_will_do(require, identity):
         raise refuse(Reason.TOKEN_REQUIRED, "This route requires an access token.")
     refusal = route.policy.enter(identity, call, now)
     if refusal is not None:
@@ -115,6 +115,11 @@ def authorize(entry: Entry, call: Call, vetted: Vetted, risk: Risk, now: float) 
     if isinstance(decision, Refusal):
         raise Refused(decision)
     return issue_permit(entry, vetted.prompt.model, decision)
+
+
+def _key_will_do(require: Requirements, identity: Identity) -> bool:
+    """Tell whether a gateway key stands for the token; never for how somebody authenticated."""
+    return require.key and identity.key_id is not None and require.authentication is None
 
 
 def _needs_token(require: Requirements) -> bool:

@@ -233,7 +233,7 @@ ATTRIBUTES: tuple[Attribute, ...] = (
         "identity.methods",
         _L,
         "",
-        "verified credentials, sorted: dpop, jwt, mtls",
+        "verified credentials, sorted: dpop, jwt, key, mtls, opaque",
         _H,
         lambda f: f.identity.methods,
     ),

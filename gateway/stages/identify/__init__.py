@@ -1,9 +1,9 @@
 """Who calls: turns the peer's certificate and the access token into one proven identity.
 
-A token's subject is the caller, and a certificate beside it is evidence; a certificate alone names
-its owner. A token that is bound to a key comes with a proof, which is checked with every request: such
-tokens are remembered apart from those that need none. What was proven is remembered by digest, never
-beyond the end of any part of the proof, and is void once the issuer's keys change; whoever was revoked
+A token's or key's subject is the caller, and a certificate beside it is evidence; a certificate alone
+names its owner. A token that is bound to a key comes with a proof, which is checked with every request:
+such tokens are remembered apart from those that need none. What was proven is remembered by digest, never
+beyond the end of any part of the proof, and is void once the keys behind it change; whoever was revoked
 since is nobody. Never decides what a caller may do.
 """
 
@@ -14,13 +14,17 @@ from types import MappingProxyType
 from typing import TYPE_CHECKING, Final, final
 from urllib.parse import unquote_plus
 
+from gateway.core.gateway_key import PREFIX
 from gateway.core.refusal import Reason, Refusal, Refused, Source
 from gateway.core.revocation import NOTHING_REVOKED
 from gateway.stages.identify.bearer import SCHEME, presented_token, verify
 from gateway.stages.identify.cache import ProofCache, Proven
 from gateway.stages.identify.certificate import check_certificate
-from gateway.stages.identify.identity import anonymous, from_certificate, from_token
+from gateway.stages.identify.compact import is_compact
+from gateway.stages.identify.gateway_keys import NO_KEYS, verify_key
+from gateway.stages.identify.identity import anonymous, from_certificate, from_key, from_token
 from gateway.stages.identify.issuer import Issuer
+from gateway.stages.identify.opaque import OpaqueIssuer, OpaqueIssuers, verify_opaque
 from gateway.stages.identify.possession import Possession, ProofRules
 from gateway.stages.identify.roles import RoleMap, RoleRule
 
@@ -28,12 +32,15 @@ if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping
 
     from gateway.core.call import Call
+    from gateway.core.gateway_key import GatewayKeys
     from gateway.core.identity import Identity, PeerCertificate
     from gateway.core.ports import Revocations
+    from gateway.stages.identify.identity import Verified
 
 __all__ = [
     "Identification",
     "Issuer",
+    "OpaqueIssuer",
     "Possession",
     "ProofRules",
     "RoleMap",
@@ -53,6 +60,7 @@ FOREIGN: Final = (
     b"txn-token",
 )
 NOTEWORTHY: Final = frozenset({b"dpop", *FOREIGN})
+KEY_FIELD: Final = b"x-api-key"  # foreign, unless it holds a gateway key and there are any
 UNCLEARED: Final = -1  # no version of the revocations
 
 MISSING: Final = Refusal(Reason.CREDENTIAL_MISSING, "A client certificate or a bearer token is required.")
@@ -68,6 +76,9 @@ STALE: Final = Refusal(
     source=Source.GATEWAY,
     retry_after=1.0,
 )
+KEY_UNPROVEN: Final = Refusal(
+    Reason.KEY_BINDING, note="a gateway key is bound to no key that a proof could be made with"
+)
 IN_QUERY: Final = Refusal(Reason.CREDENTIAL_SCHEME, "A token in the query string is not accepted.")
 
 
@@ -77,6 +88,8 @@ class Identification:
 
     Args:
         issuers: Trusted token issuers, each `iss` once.
+        opaque: Those of them that are asked about opaque tokens.
+        keys: The gateway's own keys; None: it has none.
         roles: The configuration's roles.
         anonymous_roles: Roles of callers without credentials; None refuses them.
         revocations: Who is no longer believed.
@@ -85,7 +98,7 @@ class Identification:
         capacity: How many tokens, certificates and addresses are remembered at least, each.
 
     Raises:
-        ValueError: Two entries for one issuer.
+        ValueError: Two entries for one issuer, or an opaque token that two could be asked about.
     """
 
     __slots__ = (
@@ -93,6 +106,8 @@ class Identification:
         "bound_tokens",
         "certificates",
         "issuers",
+        "keys",
+        "opaque",
         "possession",
         "realm",
         "revocations",
@@ -105,6 +120,8 @@ class Identification:
         self,
         issuers: Iterable[Issuer] = (),
         *,
+        opaque: Iterable[OpaqueIssuer] = (),
+        keys: GatewayKeys | None = None,
         roles: RoleMap | None = None,
         anonymous_roles: frozenset[str] | None = None,
         revocations: Revocations = NOTHING_REVOKED,
@@ -117,6 +134,8 @@ class Identification:
             if by_name.setdefault(issuer.issuer, issuer) is not issuer:
                 raise ValueError("an issuer has two entries")
         self.issuers: Mapping[str, Issuer] = MappingProxyType(by_name)
+        self.opaque = OpaqueIssuers(opaque)
+        self.keys = keys
         self.roles = roles or RoleMap()
         self.anonymous_roles = anonymous_roles
         self.revocations = revocations
@@ -131,8 +150,8 @@ class Identification:
 async def identify(call: Call, methods: Identification, now: float) -> Identity:
     """Prove who sent a request.
 
-    Runs without waiting and without I/O unless a token names a key that its issuer's set lacks, or a
-    proof of possession is claimed in a store of the fleet's.
+    Runs without waiting and without I/O unless a token names a key that its issuer's set lacks, or is one
+    that its issuer must be asked about, or a proof of possession is claimed in a store of the fleet's.
 
     Args:
         call: The request; its headers and token are attacker-controlled.
@@ -143,18 +162,20 @@ async def identify(call: Call, methods: Identification, now: float) -> Identity:
         The identity, or the configured anonymous one if the request carries no credential.
 
     Raises:
-        Refused: One of the `CREDENTIAL_*`, `TOKEN_*`, `PROOF_*` and `CERTIFICATE_*` reasons, `REVOKED`,
-            `REVOCATIONS_STALE`, or `STORE_UNAVAILABLE`.
+        Refused: One of the `CREDENTIAL_*`, `TOKEN_*`, `KEY_*`, `PROOF_*` and `CERTIFICATE_*` reasons,
+            `REVOKED`, `REVOCATIONS_STALE`, or `STORE_UNAVAILABLE`.
     """
     revocations = methods.revocations
     if not revocations.is_current:
         raise Refused(STALE)
     headers = call.headers
     if not headers.keys().isdisjoint(NOTEWORTHY) or call.query:
-        _refuse_foreign(call)
+        _refuse_foreign(call, methods)
     value = headers.get(b"authorization")
     certificate = call.peer.certificate
     if value is None:
+        if KEY_FIELD in headers:
+            return _by_key(call, headers[KEY_FIELD], methods, now)
         if certificate is not None:
             return _by_certificate(certificate, methods, now)
         return _stranger(call.peer.address, methods)
@@ -167,50 +188,51 @@ async def identify(call: Call, methods: Identification, now: float) -> Identity:
 
 
 async def _by_token(call: Call, value: bytes, methods: Identification, now: float) -> Identity:
-    certificate = call.peer.certificate
-    if certificate is not None:
-        refusal = check_certificate(certificate, now)
-        if refusal is not None:
-            raise Refused(refusal)
     presented = presented_token(value)
     if isinstance(presented, Refusal):
         raise Refused(presented)
     token, has_proof = presented
-    digest = sha256(token).digest()
-    if not has_proof:
-        return _cleared(await _proven(token, digest, methods.tokens, certificate, methods, now), methods)
-    possession = methods.possession
-    if possession is None:
+    possession = methods.possession if has_proof else None
+    if has_proof and possession is None:
         raise Refused(SCHEME)
-    cache = methods.bound_tokens
-    proven = await _proven(token, digest, cache, certificate, methods, now, has_proof=True)
-    identity = _cleared(proven, methods)
-    await possession.check(call, digest, identity.proof_key or "", now)  # with every request, cached or not
+    if token.startswith(PREFIX):  # never to an issuer, whatever it says of such tokens
+        if has_proof:
+            raise Refused(KEY_UNPROVEN)
+        return _by_key(call, token, methods, now)
+    certificate = _checked_certificate(call, now)
+    digest = sha256(token).digest()
+    cache = methods.bound_tokens if has_proof else methods.tokens
+    cache_key = (digest, certificate.fingerprint if certificate is not None else "")
+    known = cache.find(cache_key, now)
+    if known is None:
+        verified = await _verified(token, digest, certificate, call, methods, now, has_proof=has_proof)
+        identity = from_token(verified, certificate, methods.roles)
+        until = min(float(verified.expires), identity.expires, verified.until)
+        keys = verified.issuer.keys if verified.is_signed else None
+        known = Proven(now, until, verified.generation, keys, identity, UNCLEARED)
+        _cleared(known, methods)
+        cache.put(cache_key, known)
+    identity = _cleared(known, methods)
+    if possession is not None:  # with every request, whether the token is remembered or not
+        await possession.check(call, digest, identity.proof_key or "", now)
     return identity
 
 
-async def _proven(
+async def _verified(
     token: bytes,
     digest: bytes,
-    cache: ProofCache[tuple[bytes, str]],
     certificate: PeerCertificate | None,
+    call: Call,
     methods: Identification,
     now: float,
     *,
-    has_proof: bool = False,
-) -> Proven:
-    """Return what a token proves, from the one cache that is for tokens of its kind, or newly verified."""
-    cache_key = (digest, certificate.fingerprint if certificate is not None else "")
-    known = cache.find(cache_key, now)
-    if known is not None:
-        return known
-    verified = await verify(token, digest, methods.issuers, certificate, now, has_proof=has_proof)
-    identity = from_token(verified, certificate, methods.roles)
-    until = min(float(verified.expires), identity.expires)
-    proven = Proven(now, until, verified.generation, verified.issuer.keys, identity, UNCLEARED)
-    _cleared(proven, methods)
-    cache.put(cache_key, proven)
-    return proven
+    has_proof: bool,
+) -> Verified:
+    """Verify a token in the way that its look demands: whatever looks like a JWS is one or nothing."""
+    if is_compact(token) or not methods.opaque:
+        return await verify(token, digest, methods.issuers, certificate, now, has_proof=has_proof)
+    address = call.peer.address
+    return await verify_opaque(token, digest, methods.opaque, certificate, address, now, has_proof=has_proof)
 
 
 def next_nonce(identity: Identity, methods: Identification, now: float) -> bytes:
@@ -224,6 +246,37 @@ def next_nonce(identity: Identity, methods: Identification, now: float) -> bytes
     possession = methods.possession
     nonce = None if possession is None else possession.nonce(identity, now)
     return b"" if nonce is None else b"dpop-nonce: %b\r\n" % nonce.encode()
+
+
+def _by_key(call: Call, token: bytes, methods: Identification, now: float) -> Identity:
+    keys = methods.keys
+    if keys is None:
+        raise Refused(NO_KEYS)
+    certificate = _checked_certificate(call, now)
+    digest = sha256(token).digest()
+    presenter = certificate.fingerprint if certificate is not None else ""
+    address = call.peer.address
+    cache_key = (digest, presenter)
+    near = (digest, f"{presenter} {address}")  # of a key that may not come from everywhere
+    known = methods.tokens.find(cache_key, now) or methods.tokens.find(near, now)
+    if known is None:
+        accepted = verify_key(token, keys, certificate, address, now)
+        if isinstance(accepted, Refusal):
+            raise Refused(accepted)
+        identity = from_key(accepted, certificate, methods.roles)
+        known = Proven(now, identity.expires, keys.generation, keys, identity, UNCLEARED)
+        _cleared(known, methods)
+        methods.tokens.put(near if accepted.key.networks else cache_key, known)
+    return _cleared(known, methods)
+
+
+def _checked_certificate(call: Call, now: float) -> PeerCertificate | None:
+    certificate = call.peer.certificate
+    if certificate is not None:
+        refusal = check_certificate(certificate, now)
+        if refusal is not None:
+            raise Refused(refusal)
+    return certificate
 
 
 def _by_certificate(certificate: PeerCertificate, methods: Identification, now: float) -> Identity:
@@ -267,12 +320,15 @@ def _cleared(proven: Proven, methods: Identification) -> Identity:
     return proven.identity
 
 
-def _refuse_foreign(call: Call) -> None:
+def _refuse_foreign(call: Call, methods: Identification) -> None:
     """Refuse credentials of kinds that nothing here verifies, wherever they stand."""
     headers = call.headers
     for name in FOREIGN:
         if name in headers:
-            raise Refused(AMBIGUOUS if b"authorization" in headers else UNSUPPORTED)
+            if b"authorization" in headers:
+                raise Refused(AMBIGUOUS)
+            if name != KEY_FIELD or methods.keys is None or not headers[name].startswith(PREFIX):
+                raise Refused(UNSUPPORTED)
     if b"dpop" in headers:  # goes with one scheme alone (RFC 9449, section 7.1)
         value = headers.get(b"authorization")
         if value is None:

@@ -10,7 +10,7 @@ from __future__ import annotations
 from typing import Generic, TypeVar, final
 
 from gateway.core.identity import Identity  # noqa: TC001 - the compiler reads annotations of classes
-from gateway.core.ports import KeySet  # noqa: TC001 - likewise
+from gateway.core.ports import Versioned  # noqa: TC001 - likewise
 
 Key = TypeVar("Key")
 
@@ -35,7 +35,7 @@ class Proven:
         since: float,
         until: float,
         generation: int,
-        keys: KeySet | None,
+        keys: Versioned | None,
         identity: Identity,
         cleared: int = 0,
     ) -> None:

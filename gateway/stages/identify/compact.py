@@ -42,6 +42,11 @@ def _decode(segment: bytes) -> bytes | None:
     return data if urlsafe_b64encode(data).rstrip(b"=") == segment else None
 
 
+def is_compact(token: bytes) -> bool:
+    """Tell whether a token is a JWS by its look: whatever else it is, it is never shown to an issuer."""
+    return _SHAPE.fullmatch(token) is not None
+
+
 def split(token: bytes) -> Compact | Refusal:
     """Cut a token into its parts.
 

@@ -41,6 +41,7 @@ def test_a_token_is_bound_to_what_was_proven(more: dict[str, object], expected: 
         (("dpop", "jwt"), None, True, 1),
         (("jwt", "mtls"), "F", False, 1),
         (("jwt", "mtls"), "F", True, 2),
+        (("mtls", "opaque"), "F", True, 2),
     ],
 )
 def test_proofs_are_counted(
@@ -50,6 +51,14 @@ def test_proofs_are_counted(
     identity = Identity("k", "", "s", methods, frozenset(), 0.0, certificate=certificate, bound=bound)
 
     assert expected == identity.proofs
+
+
+def test_a_gateway_key_adds_no_proof() -> None:
+    """Bound to the certificate beside it, it is still no token that somebody's issuer vouches for."""
+    methods = ("key", "mtls")
+    identity = Identity("k", "", "s", methods, frozenset(), 0.0, certificate="F", bound=True, key_id="k")
+
+    assert 1 == identity.proofs
 
 
 def test_claims_are_not_shown_and_not_shared() -> None:
