@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Protocol, final
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping, Sequence
+    from collections.abc import Sequence
 
     from gateway.core.call import Call
     from gateway.core.exchange import Exchange, Usage
@@ -192,23 +192,6 @@ class Once(Protocol):
 
         Raises:
             StoreUnavailable: Nobody knows.
-        """
-
-
-class KeyParser(Protocol):
-    """Reads a public key that somebody unproven sends along (RFC 7517, section 4). No I/O."""
-
-    def __call__(self, jwk: Mapping[str, object], /) -> tuple[object, frozenset[str]] | None:
-        """Return a strong public key and the algorithms that it may verify.
-
-        Args:
-            jwk: A JSON object; attacker-controlled.
-
-        Returns:
-            Both, or None: no kind of key that verifies signatures here.
-
-        Raises:
-            ValueError: A private or symmetric key, or one that is malformed or weak.
         """
 
 

@@ -16,6 +16,7 @@ from gateway.credentials.development_proof import make_proof
 from gateway.credentials.signing import Signer, generate_key, private_pem
 from tests.challenges import parse_all
 from tests.e2e.running import RunningGateway
+from tests.e2e.test_opaque import introspection
 from tests.e2e.test_state import configured
 from tests.e2e.trusting import Trusting
 from tests.e2e.world import prompt
@@ -232,14 +233,26 @@ def test_a_nonce_is_asked_for_and_renewed(world: World, demanding: RunningGatewa
     assert nonce != renewed
 
 
-@pytest.mark.parametrize("nonces", [False, True])
+@pytest.mark.parametrize(
+    ("resource", "kind", "nonces"),
+    [("es256", "jwt", False), ("es256", "jwt", True), ("opaque", "opaque", True)],
+)
 def test_clients_and_tokens_of_others(
-    *, nonces: bool, world: World, backend: Backend, idp: IdentityProvider, tmp_path: Path
+    *,
+    resource: str,
+    kind: str,
+    nonces: bool,
+    world: World,
+    backend: Backend,
+    idp: IdentityProvider,
+    tmp_path: Path,
 ) -> None:
     """The provider's token, proven by somebody else's client: served, nonce or not, as often as it asks."""
-    trusting = Trusting(tmp_path, world, backend, idp)
+    trusting = Trusting(
+        tmp_path, world, backend, idp, introspection=introspection("client_secret", idp, tmp_path)
+    )
     reachable(trusting.gateway.configuration, free_port(), nonces=nonces)
-    token = idp.grant("dpop")
+    token = idp.grant("dpop", resource)
     assert isinstance(token, DPoPToken)
     with trusting, requests.Session() as session:
         session.verify = str(world.pki.ca("gateway"))
@@ -252,7 +265,7 @@ def test_clients_and_tokens_of_others(
         records = [trusting.gateway.record(answer.headers["x-request-id"]) for answer in answers]
 
     assert ([200] * 3, 401) == ([answer.status_code for answer in answers], stolen.status_code)
-    assert [["dpop", "jwt"]] * 3 == [record["who"]["methods"] for record in records]
+    assert [["dpop", kind]] * 3 == [record["who"]["methods"] for record in records]
     assert nonces is ("dpop-nonce" in answers[0].headers)
 
 

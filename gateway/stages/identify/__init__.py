@@ -75,6 +75,9 @@ STALE: Final = Refusal(
     source=Source.GATEWAY,
     retry_after=1.0,
 )
+KEY_UNPROVEN: Final = Refusal(
+    Reason.KEY_BINDING, note="a gateway key is bound to no key that a proof could be made with"
+)
 IN_QUERY: Final = Refusal(Reason.CREDENTIAL_SCHEME, "A token in the query string is not accepted.")
 
 
@@ -191,7 +194,7 @@ async def _by_token(call: Call, value: bytes, methods: Identification, now: floa
     token, has_proof = presented
     if token.startswith(PREFIX):  # never to an issuer, whatever scheme it came under
         if has_proof:
-            raise Refused(UNSUPPORTED)
+            raise Refused(KEY_UNPROVEN)
         return _by_key(call, token, methods, now)
     if not has_proof:
         return _cleared(await _proven(call, token, methods.tokens, certificate, methods, now), methods)

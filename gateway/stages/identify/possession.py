@@ -18,7 +18,8 @@ from gateway.stages.identify.proof_key import ProofKeys
 if TYPE_CHECKING:
     from gateway.core.call import Call
     from gateway.core.identity import Identity
-    from gateway.core.ports import KeyParser, Once
+    from gateway.core.ports import Once
+    from gateway.stages.identify.proof_key import KeyParser
 
 __all__ = ["Possession", "ProofRules"]
 

@@ -8,7 +8,7 @@ read is remembered by digest, bounded, and only once such a token has vouched fo
 from __future__ import annotations
 
 from hashlib import sha256
-from typing import TYPE_CHECKING, Final, NamedTuple, final
+from typing import TYPE_CHECKING, Final, NamedTuple, Protocol, final
 
 import msgspec
 
@@ -20,8 +20,6 @@ from gateway.stages.identify.jwt import MEANING_CHANGERS
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
-
-    from gateway.core.ports import KeyParser
 
 PROOF_TYPE: Final = "dpop+jwt"
 # RFC 7638, section 3.2: the members that make a key, in the order of their names
@@ -41,6 +39,23 @@ KEY_MISSING: Final = Refusal(Reason.PROOF_KEY, note="jwk is missing or no object
 KEY_REFUSED: Final = Refusal(Reason.PROOF_KEY, note="jwk is not one strong public key")
 KEY_MISFIT: Final = Refusal(Reason.PROOF_KEY, note="alg does not fit jwk")
 KEY_OTHER: Final = Refusal(Reason.PROOF_KEY, note="jwk is not the key that the token is bound to")
+
+
+class KeyParser(Protocol):
+    """Reads a public key that somebody unproven sends along (RFC 7517, section 4); whoever reads issuers'."""
+
+    def __call__(self, jwk: Mapping[str, object], /) -> tuple[object, frozenset[str]] | None:
+        """Return a strong public key and the algorithms that it may verify.
+
+        Args:
+            jwk: A JSON object; attacker-controlled.
+
+        Returns:
+            Both, or None: no kind of key that verifies signatures here.
+
+        Raises:
+            ValueError: A private or symmetric key, or one that is malformed or weak.
+        """
 
 
 @final

@@ -23,6 +23,15 @@ def test_a_fleet_knows_its_nonces() -> None:
     ]
 
 
+def test_a_process_that_runs_for_days_keeps_two_keys() -> None:
+    """What is derived anew every hour does not pile up."""
+    nonces = Nonces(b"fleet", 60.0)
+    for hour in range(50):
+        nonces.make(KEY, NOW + hour * ROTATION)
+
+    assert len(nonces._keys) <= 2
+
+
 def test_no_two_nonces_are_alike() -> None:
     """Some clients take the same one twice for a server that does not move on."""
     nonces = Nonces(b"fleet", 60.0)

@@ -10,7 +10,7 @@ from hypothesis import strategies as st
 
 from gateway.core.ports import StoreUnavailable
 from gateway.core.refusal import Reason, Refused, Source
-from gateway.stages.identify import Identification, Possession, identify, next_nonce
+from gateway.stages.identify import Identification, OpaqueIssuer, Possession, identify, next_nonce
 from gateway.stages.identify.binding import NO_PROOF, UNBOUND
 from gateway.stages.identify.possession import NotConnected
 from gateway.stages.identify.proof import MAX_AGE
@@ -31,6 +31,8 @@ from .proofs import (
     rules,
     signer,
 )
+from .test_gateway_keys import CURRENT, KEY, HeldGatewayKeys
+from .test_opaque import Told, active
 
 if TYPE_CHECKING:
     from gateway.core.call import Call
@@ -213,6 +215,67 @@ async def test_where_a_request_says_that_it_goes_decides_nothing() -> None:
 
     assert await identify(ours, accepting(), NOW)
     assert Reason.PROOF_MISMATCH is (await refusal_of(theirs, accepting())).reason
+
+
+def opaque(answer: dict[str, object]) -> Identification:
+    """A gateway whose issuer says this about a token that is no JWT."""
+    told = OpaqueIssuer(issuer(), Told(answer))
+    possession = Possession(rules(), read_key, once=OnceInATest())
+    return Identification([told.issuer], opaque=[told], possession=possession)
+
+
+async def test_opaque_tokens_are_bound_as_well() -> None:
+    """What the issuer says of a token binds it, as a claim would (RFC 9449, section 6.2)."""
+    token = "opaque-token"
+    methods = opaque(active(token_type="DPoP", cnf={"jkt": HOLDER.thumbprint}))
+    identity = await identify(proven_call(token, proof_for(token)), methods, NOW)
+    again = await identify(proven_call(token, proof_for(token)), methods, NOW)
+
+    assert identity is again
+    assert (("dpop", "opaque"), "key", HOLDER.thumbprint) == (
+        identity.methods,
+        identity.binding,
+        identity.proof_key,
+    )
+    for request, expected in (
+        (proven_call(token, None), Reason.PROOF_MISSING),
+        (proven_call(token, proof_for(token, "thief")), Reason.PROOF_KEY),
+        (call(token), Reason.TOKEN_BINDING),
+    ):
+        assert expected is (await refusal_of(request, methods)).reason
+
+
+@pytest.mark.parametrize("more", [{}, {"token_type": "DPoP"}, {"cnf": {"jkt": HOLDER.thumbprint}}])
+async def test_an_opaque_token_is_bound_or_it_is_not(more: dict[str, object]) -> None:
+    """Type and binding must both say so: under neither scheme is one of them enough."""
+    methods = opaque(active(**more))
+
+    assert (
+        Reason.TOKEN_BINDING
+        is (await refusal_of(proven_call("opaque-token", proof_for("opaque-token")), methods)).reason
+    )
+    if more:
+        assert Reason.TOKEN_BINDING is (await refusal_of(call("opaque-token"), methods)).reason
+
+
+async def test_a_gateway_key_is_bound_to_no_key() -> None:
+    """Under the scheme DPoP it is refused, with a proof or without, and no issuer is asked about it."""
+    told = Told(active(token_type="DPoP", cnf={"jkt": HOLDER.thumbprint}))
+    methods = Identification(
+        [issuer()],
+        opaque=[OpaqueIssuer(issuer(), told)],
+        keys=HeldGatewayKeys(KEY),
+        possession=Possession(rules(), read_key, once=OnceInATest()),
+    )
+    token = CURRENT.decode()
+    assert "key" in (await identify(call(token), methods, NOW)).methods
+
+    for proof in (None, proof_for(token)):
+        refusal = await refusal_of(proven_call(token, proof), methods)
+        assert Reason.KEY_BINDING is refusal.reason
+    assert [] == told.asked
+    both = call(headers={b"x-api-key": CURRENT, b"dpop": proof_for(token).encode()})
+    assert Reason.CREDENTIAL_SCHEME is (await refusal_of(both, methods)).reason
 
 
 async def test_the_token_is_judged_first() -> None:

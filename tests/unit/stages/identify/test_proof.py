@@ -236,7 +236,9 @@ def test_a_missing_nonce_is_asked_for() -> None:
 
 
 @pytest.mark.parametrize(
-    "nonce", ["", "x", NONCES.make(HOLDER.thumbprint, NOW - 61), NONCES.make("x" * 43, NOW), "A" * 32]
+    "nonce",
+    ["", "x", NONCES.make(HOLDER.thumbprint, NOW - 61), NONCES.make("x" * 43, NOW), "A" * 32],
+    ids=["empty", "short", "of another key and old", "of another key", "made up"],
 )
 def test_a_wrong_nonce_is_replaced(nonce: str) -> None:
     """Old ones, those of other keys, and those that nobody made: a fresh one comes with the refusal."""
