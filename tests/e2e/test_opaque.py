@@ -9,9 +9,8 @@ from typing import TYPE_CHECKING
 import pytest
 import requests
 
-from tests.e2e.test_proofs import reachable
-from tests.e2e.trusting import Trusting
-from tests.e2e.world import prompt
+from tests.e2e.trusting import Trusting, introspection
+from tests.e2e.world import prompt, reachable
 from tests.identity_provider import IdentityProvider
 from tests.servers import free_port
 
@@ -25,31 +24,6 @@ if TYPE_CHECKING:
 REJECTED = (401, "credential-rejected")
 UNCHECKED = (503, "unavailable", "token-unchecked")
 WAYS = ("private_key_jwt", "mtls", "client_secret")
-
-
-def introspection(way: str, idp: IdentityProvider, directory: Path) -> str:
-    """How the gateway proves itself to the provider, as YAML."""
-    if way == "private_key_jwt":
-        client = idp.clients["gateway-jwt"]
-        assert client.key is not None
-        file = directory / "introspection.key"
-        file.write_bytes(client.key.to_pem().encode())
-        file.chmod(0o600)
-        proof = f"{{private_key: {file}, key_id: {client.key.kid}}}"
-    elif way == "mtls":
-        client = idp.clients["gateway-mtls"]
-        assert client.certificate is not None
-        proof = f"{{certificate: {client.certificate.certificate}, private_key: {client.certificate.key}}}"
-    else:
-        client = idp.clients["gateway-basic"]
-        file = directory / "introspection.secret"
-        file.write_text(str(client.secret))
-        file.chmod(0o600)
-        proof = f"file:{file}"
-    endpoint = idp.url("introspection")
-    return (
-        f"{{endpoint: {endpoint}, client_id: {client.id}, authentication: {{{way}: {proof}}}, timeout: 1s}}"
-    )
 
 
 @pytest.fixture(scope="module")

@@ -16,10 +16,9 @@ from gateway.credentials.development_proof import make_proof
 from gateway.credentials.signing import Signer, generate_key, private_pem
 from tests.challenges import parse_all
 from tests.e2e.running import RunningGateway
-from tests.e2e.test_opaque import introspection
 from tests.e2e.test_state import configured
-from tests.e2e.trusting import Trusting
-from tests.e2e.world import prompt
+from tests.e2e.trusting import Trusting, introspection
+from tests.e2e.world import prompt, reachable
 from tests.servers import RunningServer, free_port, redis_binary, valkey_binary
 
 if TYPE_CHECKING:
@@ -36,15 +35,6 @@ CHAT: Final = "/v1/chat/completions"
 CLOCK: Final = SystemClock()
 HOLDER: Final = Signer(generate_key("ES256"))
 THIEF: Final = Signer(generate_key("ES256"))
-PROOFS: Final = "identity:\n  proofs: {nonce: required}\n"
-
-
-def reachable(configuration: Path, port: int, *, nonces: bool = False) -> None:
-    """Write into a configuration by which origin its gateway is reached."""
-    text = configuration.read_text()
-    text = text.replace("listen: 127.0.0.1:0\n", f"listen: 127.0.0.1:{port}\n", 1)
-    text = text.replace("server:\n", f"server:\n  origins: ['https://localhost:{port}']\n", 1)
-    configuration.write_text(text.replace("identity:\n", PROOFS, 1) if nonces else text)
 
 
 def started(world: World, backend: Backend, directory: Path, *, nonces: bool = False) -> RunningGateway:

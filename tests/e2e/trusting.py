@@ -135,3 +135,28 @@ class Trusting:
         problem = answer.json()
         record = self.gateway.record(problem["instance"].rsplit(":", 1)[1])
         return Answered(answer.status_code, problem["error"]["code"], record)
+
+
+def introspection(way: str, idp: IdentityProvider, directory: Path) -> str:
+    """How the gateway proves itself to the provider, as YAML."""
+    if way == "private_key_jwt":
+        client = idp.clients["gateway-jwt"]
+        assert client.key is not None
+        file = directory / "introspection.key"
+        file.write_bytes(client.key.to_pem().encode())
+        file.chmod(0o600)
+        proof = f"{{private_key: {file}, key_id: {client.key.kid}}}"
+    elif way == "mtls":
+        client = idp.clients["gateway-mtls"]
+        assert client.certificate is not None
+        proof = f"{{certificate: {client.certificate.certificate}, private_key: {client.certificate.key}}}"
+    else:
+        client = idp.clients["gateway-basic"]
+        file = directory / "introspection.secret"
+        file.write_text(str(client.secret))
+        file.chmod(0o600)
+        proof = f"file:{file}"
+    endpoint = idp.url("introspection")
+    return (
+        f"{{endpoint: {endpoint}, client_id: {client.id}, authentication: {{{way}: {proof}}}, timeout: 1s}}"
+    )

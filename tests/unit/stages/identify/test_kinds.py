@@ -272,8 +272,8 @@ async def test_a_gateway_key_has_no_proof() -> None:
     )
     await identify(call(CURRENT.decode()), methods, NOW)
 
-    assert Reason.CREDENTIAL_SCHEME is await outcome(call(b"DPoP " + CURRENT), methods)
-    assert Reason.CREDENTIAL_SCHEME is await outcome(call(b"DPoP " + STRANGE), methods)
+    assert Reason.KEY_BINDING is await outcome(call(b"DPoP " + CURRENT), methods)
+    assert Reason.KEY_BINDING is await outcome(call(b"DPoP " + STRANGE), methods)
     assert [] == told.asked
 
 
