@@ -178,6 +178,8 @@ def test_a_setting_becomes_what_it_means(kind: Any, value: object, expected: obj
         (Origin, "https://h/v1", "`https://h/v1` is more than an origin", "scheme, host and port alone"),
         (Origin, "https://u@h", "`https://u@h` is more than an origin", "scheme, host and port alone"),
         (WebUrl, "https://u@h/", "a user name in a URL", "remove it"),
+        (WebUrl, "https://[::1]h/", "`https://[::1]h/` names no host", "https://host/path"),
+        (WebUrl, "https://h:/", "`https://h:/` names no host", "https://host/path"),
         (WebUrl, "https://127.1/", "`127.1` is an odd spelling of an address", "four numbers"),
         (WebUrl, "https://0x7f.1/", "`0x7f.1` is an odd spelling of an address", "four numbers"),
         (WebUrl, "https://2130706433/", "`2130706433` is an odd spelling of an address", "four numbers"),
