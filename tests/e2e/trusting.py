@@ -77,6 +77,7 @@ class Trusting:
         backend: The model server.
         idp: Who is believed.
         program: What Python runs.
+        more: More lines of the backend's section.
     """
 
     def __init__(
@@ -86,6 +87,8 @@ class Trusting:
         backend: Backend,
         idp: IdentityProvider,
         program: tuple[str | Path, ...] = PROGRAM,
+        *,
+        more: str = "",
     ) -> None:
         self.world = world
         certs = world.pki.directory
@@ -97,7 +100,7 @@ class Trusting:
                 ca=idp.ca,
                 audience=AUDIENCE,
                 algorithms=", ".join(ALGORITHMS),
-                backend=SIDECAR.format(port=backend.port, certs=certs, identity=BACKEND_ID),
+                backend=SIDECAR.format(port=backend.port, certs=certs, identity=BACKEND_ID) + more,
                 audit=directory / "audit.jsonl",
             )
         )

@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Final
 from gateway.config.checks import (
     bindings,
     certificates,
+    exchanges,
     exposure,
     identities,
     keys,
@@ -47,6 +48,7 @@ CHECKS: Final[tuple[Callable[[Subject], Iterable[Finding]], ...]] = (
     routes.check_rules,
     routes.check_limits,
     bindings.check_bindings,
+    exchanges.check_exchanges,
     certificates.check_files,
 )
 
