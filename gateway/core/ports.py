@@ -210,6 +210,31 @@ class Revocations(Protocol):
         """Return a revocation that concerns an identity, or None."""
 
 
+class RevocationSink(Protocol):
+    """Takes revocations: from operators, and from whoever else may say that somebody is not believed."""
+
+    async def add(self, revocations: Sequence[Revocation], /) -> None:
+        """Make revocations hold: in this process before anything is awaited, in the fleet within a second.
+
+        Idempotent by `id`: one that is known, or was lifted, or has ended, changes nothing. Running
+        exchanges that are concerned end.
+
+        Args:
+            revocations: Ids are 1 to 128 characters of `A-Z a-z 0-9 . _ : ~ -`; values, reasons and
+                sources have no line ends.
+
+        Raises:
+            ValueError: An id, a value or a date is malformed; nothing was added.
+            RevocationsFull: There is no room; nothing was added.
+            StoreUnavailable: They hold in this process, but are not yet safe: not on its disk, or not in
+                the store of the fleet. Adding them again is harmless.
+        """
+
+
+class RevocationsFull(Exception):
+    """As many revocations are held as may be; lift some, or let them end."""
+
+
 class StoreUnavailable(Exception):
     """The store did not answer; nobody knows whether the request may pass, so it may not."""
 
