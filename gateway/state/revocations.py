@@ -1,0 +1,267 @@
+"""What this process knows to be revoked, indexed: a look-up per property of an identity, and no I/O.
+
+Implements `core.ports.Revocations`. Whoever keeps it (a journal, a replica of the fleet's store) tells it
+what changed; it tells those who asked to be told. Until its keeper says that everything that is known is
+in it, and whenever that was too long ago, or something had to be left out, it is not current, and nobody
+may be believed.
+"""
+
+from __future__ import annotations
+
+import heapq
+from typing import TYPE_CHECKING, Final, final
+
+from gateway.core.revocation import Lift, Revocation, Target, voids
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterable, Iterator
+
+    from gateway.core.identity import Identity
+    from gateway.core.ports import Clock
+
+CAPACITY: Final = 200_000  # about 100 MB
+MAX_PATTERNS: Final = 1000  # each is asked for each identity: 0.2 us
+
+Change = Revocation | Lift
+Tables = dict[Target, dict[str, dict[str, Revocation]]]
+
+
+@final
+class Pattern:
+    """A pattern in which `*` stands for any characters. Anchored, case-sensitive, linear in the text."""
+
+    __slots__ = ("_parts",)
+
+    def __init__(self, pattern: str) -> None:
+        self._parts = tuple(pattern.split("*"))
+
+    def matches(self, text: str) -> bool:
+        """Tell whether a text fits; with `*` as the only wildcard the first fit is as good as any."""
+        parts = self._parts
+        first, last = parts[0], parts[-1]
+        if len(parts) == 1:
+            return text == first
+        if len(text) < len(first) + len(last) or not text.startswith(first) or not text.endswith(last):
+            return False
+        at, end = len(first), len(text) - len(last)
+        for part in parts[1:-1]:
+            at = text.find(part, at, end)
+            if at < 0:
+                return False
+            at += len(part)
+        return True
+
+
+@final
+class RevocationIndex:
+    """All revocations that hold, in memory.
+
+    Args:
+        clock: Time: dates of ends by its wall clock, freshness by its ticks.
+        capacity: Most revocations and lifts that are held.
+        bound: Seconds after which what was heard is too old to be believed; None if there is nobody
+            else to hear from.
+    """
+
+    __slots__ = (
+        "_bound",
+        "_capacity",
+        "_clock",
+        "_ends",
+        "_held",
+        "_is_complete",
+        "_lifted",
+        "_listeners",
+        "_patterns",
+        "_tables",
+        "heard_at",
+        "left_out",
+        "version",
+    )
+
+    def __init__(self, clock: Clock, *, capacity: int = CAPACITY, bound: float | None = None) -> None:
+        self._clock = clock
+        self._capacity = capacity
+        self._bound = bound
+        self._held: dict[str, Revocation] = {}
+        self._lifted: dict[str, Lift] = {}
+        self._tables: Tables = {target: {} for target in Target if target is not Target.IDENTITY}
+        self._patterns: dict[str, tuple[Pattern, Revocation]] = {}
+        self._ends: list[tuple[float, str]] = []
+        self._listeners: list[Callable[[tuple[Change, ...]], None]] = []
+        self._is_complete = False
+        self.heard_at = float("-inf")
+        self.left_out = 0  # changes for which there was no room: while there are any, nobody is believed
+        self.version = 0
+
+    def __len__(self) -> int:
+        return len(self._held)
+
+    def __iter__(self) -> Iterator[Revocation]:
+        """Go through the revocations that hold, oldest knowledge first."""
+        return iter(tuple(self._held.values()))
+
+    # -- core.ports.Revocations -----------------------------------------------------------------------
+
+    @property
+    def is_current(self) -> bool:
+        """False before everything is known, and whenever what is known may be older than the bound."""
+        if not self._is_complete or self.left_out:
+            return False
+        return self._bound is None or self.staleness < self._bound
+
+    def find(self, identity: Identity, /) -> Revocation | None:
+        """Return a revocation that voids an identity, or None."""
+        if not self._held:
+            return None
+        for target, value in _names(identity):
+            for revocation in self._tables[target].get(value, NONE).values():
+                if voids(revocation, identity):
+                    return revocation
+        for pattern, revocation in self._patterns.values():
+            if (
+                pattern.matches(identity.key)
+                or (identity.spiffe_id is not None and pattern.matches(identity.spiffe_id))
+            ) and voids(revocation, identity):
+                return revocation
+        return None
+
+    # -- for who keeps it -------------------------------------------------------------------------------
+
+    @property
+    def staleness(self) -> float:
+        """Seconds since the rest of the fleet was last heard; 0 where there is none."""
+        return 0.0 if self._bound is None else self._clock.tick() - self.heard_at
+
+    def complete(self) -> None:
+        """Say that everything that can be known is in here."""
+        self._is_complete = True
+
+    def hear(self, at: float) -> None:
+        """Say that nothing was left unheard at a tick of the clock."""
+        self.heard_at = at
+
+    def subscribe(self, listener: Callable[[tuple[Change, ...]], None]) -> None:
+        """Call a function with every change, in the same turn; it must not raise and not wait."""
+        self._listeners.append(listener)
+
+    def room(self, changes: Iterable[Change]) -> bool:
+        """Tell whether changes would fit."""
+        more = patterns = 0
+        for change in changes:
+            if change.id not in self._held and change.id not in self._lifted:
+                more += 1
+                patterns += isinstance(change, Revocation) and change.target is Target.IDENTITY
+        return (
+            len(self._held) + len(self._lifted) + more <= self._capacity
+            and len(self._patterns) + patterns <= MAX_PATTERNS
+        )
+
+    def apply(self, changes: Iterable[Change], /) -> tuple[Change, ...]:
+        """Take changes over, in any order and any number of times.
+
+        What does not fit is left out, and this index is not current from then on: see `room`.
+
+        Returns:
+            Those that were news.
+        """
+        now = self._clock.wall()
+        news = tuple([change for change in changes if self._take(change, now)])
+        if news:
+            self._changed(news)
+        return news
+
+    def end(self) -> tuple[str, ...]:
+        """Forget what has ended by now; returns the ids."""
+        now, ended = self._clock.wall(), []
+        while self._ends and self._ends[0][0] <= now:
+            name = heapq.heappop(self._ends)[1]
+            self._drop(name)
+            self._lifted.pop(name, None)
+            ended.append(name)
+        if ended:
+            self._changed(())
+        return tuple(ended)
+
+    def get(self, id: str) -> Revocation | None:
+        """Return the revocation of an id, or None."""
+        return self._held.get(id)
+
+    def knows(self, change: Change) -> bool:
+        """Tell whether a change is in here, or has been overtaken."""
+        return change.id in self._lifted or (isinstance(change, Revocation) and change.id in self._held)
+
+    def everything(self) -> list[Change]:
+        """Return all that is known: revocations that hold, and lifts that must be remembered."""
+        return [*self._held.values(), *self._lifted.values()]
+
+    def _take(self, change: Change, now: float) -> bool:
+        if change.id in self._lifted or (change.expires is not None and change.expires <= now):
+            return False
+        if isinstance(change, Revocation):
+            if change.id in self._held:
+                return False
+            if not self.room((change,)):
+                self.left_out += 1
+                return False
+            self._put(change)
+        else:
+            if change.id not in self._held and not self.room((change,)):
+                self.left_out += 1
+                return False
+            self._drop(change.id)
+            self._lifted[change.id] = change
+        if change.expires is not None:
+            heapq.heappush(self._ends, (change.expires, change.id))
+        return True
+
+    def _put(self, revocation: Revocation) -> None:
+        self._held[revocation.id] = revocation
+        if revocation.target is Target.IDENTITY:
+            self._patterns[revocation.id] = (Pattern(revocation.value), revocation)
+        else:
+            self._tables[revocation.target].setdefault(revocation.value, {})[revocation.id] = revocation
+
+    def _drop(self, id: str) -> None:
+        revocation = self._held.pop(id, None)
+        if revocation is None:
+            return
+        if revocation.target is Target.IDENTITY:
+            del self._patterns[id]
+            return
+        table = self._tables[revocation.target]
+        same = table[revocation.value]
+        del same[id]
+        if not same:
+            del table[revocation.value]
+
+    def _changed(self, news: tuple[Change, ...]) -> None:
+        self.version += 1
+        for listener in self._listeners:
+            listener(news)
+
+
+NONE: Final[dict[str, Revocation]] = {}
+
+
+def _names(identity: Identity) -> list[tuple[Target, str]]:
+    """Return every name by which a revocation can mean an identity, patterns apart."""
+    issuer = identity.issuer
+    names = [(Target.SUBJECT, identity.key)]
+    if identity.token is not None:
+        names.append((Target.TOKEN, identity.token))
+    if identity.token_id is not None:
+        names.append((Target.TOKEN, f"{issuer}|{identity.token_id}"))
+    if identity.client_id is not None:
+        names.append((Target.CLIENT, f"{issuer}|{identity.client_id}"))
+    if identity.proof_key is not None:
+        names.append((Target.KEY, identity.proof_key))
+    if identity.key_id is not None:
+        names.append((Target.KEY, identity.key_id))
+    if identity.signing_key is not None:
+        names.append((Target.KEY, f"{issuer}|{identity.signing_key}"))
+    if identity.certificate is not None:
+        names.append((Target.CERTIFICATE, identity.certificate))
+    if identity.session is not None:
+        names.append((Target.SESSION, f"{issuer}|{identity.session}"))
+    return names
