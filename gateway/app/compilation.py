@@ -14,6 +14,7 @@ from cryptography.hazmat.primitives.serialization import load_pem_private_key
 from gateway.app.backends import compile_backends, reveal
 from gateway.app.findings import Findings
 from gateway.app.identities import compile_identification
+from gateway.app.revocations import compile_revocations
 from gateway.app.routes import compile_routes
 from gateway.credentials.assertions import SignedAssertions
 from gateway.credentials.files import read_bounded
@@ -29,6 +30,8 @@ if TYPE_CHECKING:
     from gateway.core.ports import Clock
     from gateway.core.route import RouteTable
     from gateway.stages.identify import Identification
+    from gateway.state.revocations import RevocationIndex
+    from gateway.state.sealing import Seal
     from gateway.wire.pool import BackendSettings
 
 
@@ -51,6 +54,8 @@ class Compilation:
         state_password: Password of the store, or None.
         checkpoint_key: Signs checkpoints of the audit log, or None.
         blinding: Key of the digests that stand for identities and prompts in shared state.
+        revocations: Who is no longer believed; current once what keeps them has been started.
+        seal: Closes and opens what the fleet shares about revocations.
     """
 
     settings: Settings
@@ -66,6 +71,8 @@ class Compilation:
     state_password: str | None
     checkpoint_key: Ed25519PrivateKey | None
     blinding: bytes
+    revocations: RevocationIndex
+    seal: Seal
 
 
 def compile_settings(loaded: Loaded, directory: Path, clock: Clock) -> Compilation:
@@ -86,7 +93,8 @@ def compile_settings(loaded: Loaded, directory: Path, clock: Clock) -> Compilati
         with findings.at(("state", "password"), "make the secret readable"):
             state_password = reveal(settings.state.password, directory)
     blinding = _blinding(settings, state_password)
-    identification, key_sets = compile_identification(settings, clock, findings, _report_keys)
+    revocations, seal = compile_revocations(settings, directory, clock, blinding, findings)
+    identification, key_sets = compile_identification(settings, clock, findings, _report_keys, revocations)
     is_alone = settings.state.url.scheme == "memory"
     routes = compile_routes(settings, None if is_alone else blinding, findings)
     backends = compile_backends(settings, directory, clock, findings)
@@ -122,6 +130,8 @@ def compile_settings(loaded: Loaded, directory: Path, clock: Clock) -> Compilati
         state_password,
         checkpoint_key,
         blinding,
+        revocations,
+        seal,
     )
 
 

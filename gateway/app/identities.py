@@ -16,13 +16,17 @@ if TYPE_CHECKING:
     from gateway.config.schema import Settings
     from gateway.config.trust import Issuer as IssuerSettings
     from gateway.config.trust import Role
-    from gateway.core.ports import Clock
+    from gateway.core.ports import Clock, Revocations
 
 KeySets = list[FileKeySet | UrlKeySet]
 
 
 def compile_identification(
-    settings: Settings, clock: Clock, findings: Findings, report: Callable[[str, str], None]
+    settings: Settings,
+    clock: Clock,
+    findings: Findings,
+    report: Callable[[str, str], None],
+    revocations: Revocations,
 ) -> tuple[Identification, KeySets]:
     """Compile the section `identity` and the roles.
 
@@ -31,6 +35,7 @@ def compile_identification(
         clock: Time.
         findings: Takes what is wrong.
         report: Told issuer and reason when its keys cannot be fetched.
+        revocations: Who is no longer believed.
 
     Returns:
         How callers are identified, and the key sets to start.
@@ -49,6 +54,7 @@ def compile_identification(
         issuers,
         roles=RoleMap(_role(name, role) for name, role in settings.roles.items()),
         anonymous_roles=None if anonymous is None else frozenset(anonymous.roles),
+        revocations=revocations,
     )
     return identification, key_sets
 

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 import msgspec
 
 from gateway.core.limits import ConcurrencyLimit, RateLimit, RouteLimits
-from gateway.core.route import Bounds, Requirements, Route, RouteTable
+from gateway.core.route import Bounds, Continuous, Requirements, Route, RouteTable
 from gateway.stages.authorize.conditions import compile_condition
 from gateway.stages.authorize.expressions import ConditionError
 from gateway.stages.authorize.lint import lint
@@ -84,6 +84,11 @@ def _route(
         ),
         request_headers=dialect.request_headers.union(route.headers.request),
         answer_headers=dialect.answer_headers.union(route.headers.answer),
+        continuous=Continuous(
+            ends_at_expiry=route.continuous.expiry == "end",
+            ends_by_policy=route.continuous.policy == "end",
+            every=route.continuous.every,
+        ),
     )
 
 

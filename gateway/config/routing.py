@@ -8,6 +8,7 @@ from gateway.config.addresses import Network
 from gateway.config.patterns import Expression, HeaderName, ModelPattern, Name, RoutePath, Text
 from gateway.config.quantities import Duration, Rates, Size
 from gateway.config.references import FilePath
+from gateway.config.revocations import Continuous
 from gateway.config.section import Section, required, setting
 
 Method: TypeAlias = Literal["GET", "HEAD", "POST", "PUT", "PATCH", "DELETE", "OPTIONS"]
@@ -110,3 +111,4 @@ class Route(Section):
     risk: RiskBar = setting({}, "How unusual behaviour is found and refused.")
     bounds: RouteBounds = setting({}, "Sizes and times of one exchange.")
     headers: Headers = setting({}, "Header fields that cross, beside the dialect's own.")
+    continuous: Continuous = setting({}, "How what runs is verified again; a revocation always ends it.")

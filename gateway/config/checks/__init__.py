@@ -9,7 +9,7 @@ from __future__ import annotations
 from dataclasses import replace
 from typing import TYPE_CHECKING, Final
 
-from gateway.config.checks import bindings, certificates, exposure, identities, routes
+from gateway.config.checks import bindings, certificates, exposure, identities, revocations, routes
 from gateway.config.checks.findings import Finding, Subject
 
 if TYPE_CHECKING:
@@ -34,6 +34,10 @@ CHECKS: Final[tuple[Callable[[Subject], Iterable[Finding]], ...]] = (
     routes.check_rules,
     routes.check_limits,
     bindings.check_bindings,
+    revocations.check_staleness,
+    revocations.check_secret,
+    revocations.check_journal,
+    revocations.check_continuous,
     certificates.check_files,
 )
 

@@ -20,6 +20,7 @@ from gateway.stages.identify.cache import ProofCache, Proven
 from gateway.stages.identify.certificate import check_certificate
 from gateway.stages.identify.identity import anonymous, from_certificate, from_token
 from gateway.stages.identify.issuer import Issuer
+from gateway.stages.identify.proven_since import current_roles, revoked, unkeyed
 from gateway.stages.identify.roles import RoleMap, RoleRule
 
 if TYPE_CHECKING:
@@ -29,7 +30,17 @@ if TYPE_CHECKING:
     from gateway.core.identity import Identity, PeerCertificate
     from gateway.core.ports import Revocations
 
-__all__ = ["Identification", "Issuer", "RoleMap", "RoleRule", "identify"]
+__all__ = [
+    "STALE",
+    "Identification",
+    "Issuer",
+    "RoleMap",
+    "RoleRule",
+    "current_roles",
+    "identify",
+    "revoked",
+    "unkeyed",
+]
 
 # Credentials that are not verified here: beside a verified one they would be a second opinion on
 # who calls, alone they would be an unverified one.
@@ -204,11 +215,11 @@ def _cleared(proven: Proven, methods: Identification) -> Identity:
     revocations = methods.revocations
     version = revocations.version
     if proven.cleared != version:
+        if not revocations.is_current:  # keys may have been waited for
+            raise Refused(STALE)
         found = revocations.find(proven.identity)
         if found is not None:
-            raise Refused(
-                Refusal(Reason.REVOKED, note=f"revocation {found.id} of {found.target.value}: {found.reason}")
-            )
+            raise Refused(revoked(found))
         proven.cleared = version
     return proven.identity
 
