@@ -30,6 +30,8 @@ COMMANDS: Final = {
     "certs": "development certificates: init, issue, revoke",
     "token": "development tokens: keys, mint",
     "audit": "prove and read the audit log",
+    "revoke": "cut somebody off, now",
+    "revocations": "list and lift revocations, see who runs",
     "demo": "a real model behind the gateway, a tour, and a playground",
 }
 
