@@ -50,6 +50,9 @@ class Gateway:
         self.running[reply] = ex
         try:
             _require_record(rt)  # nothing happens that can not be written down
+            if call.path in rt.documents and call.method in {"GET", "HEAD"}:  # where tokens come from
+                ex.outcome = Outcome.SERVED
+                return reply.send(200, *rt.documents[call.path])
             identity = ex.identity = await identify(call, rt.identification, now)  # who?
             ex.identified_at = tick()
             route = ex.route = rt.routes.match(call.method, call.path)  # so strangers learn nothing
@@ -67,7 +70,9 @@ class Gateway:
             risk = ex.risk = score(entry, prompt, rt.counters)  # how unusual?
             now = rt.clock.wall()  # a body may have taken its time
             permit = ex.permit = authorize(entry, call, vetted, risk, now)  # exactly this, to this model
-            outbound, ex.assertion = prepare(call, permit, vetted, rt.assertions, now)  # by allow-list
+            onward = rt.onward.find(call, permit, now) or await rt.onward.obtain(call, permit, now)
+            ex.assertion = onward.name
+            outbound = prepare(call, permit, vetted, onward)  # what leaves, by allow-list
             ex.forwarded_at = tick()
             answer = await rt.backends.open(outbound, permit, admission, vetted)
             ex.answered_at = tick()

@@ -17,9 +17,10 @@ from typing import TYPE_CHECKING, Final, Protocol, final
 import msgspec
 from aiohttp import hdrs, web
 
-from gateway.core.ports import RevocationsFull, StoreUnavailable
+from gateway.core.ports import StoreUnavailable
 from gateway.core.refusal import Refusal
 from gateway.core.revocation import DATED, Revocation, Target, check
+from gateway.core.revoking import RevocationsFull
 from gateway.stages.inspect.strict_json import parse
 
 if TYPE_CHECKING:
@@ -36,6 +37,7 @@ SHAPES: Final = {
         "issuer|jti, or the first 16 hex digits of the token's SHA-256",
     ),
     Target.CLIENT: (r"[^|]+\|.+", "issuer|client_id"),
+    Target.CLAIM: (r"[^|]+\|[^|]+\|[^A-Z]+", "issuer|claim|value, the value in lower case"),
     Target.SESSION: (r"[^|]+\|.+", "issuer|sid"),
     Target.CERTIFICATE: (r"[A-Za-z0-9_-]{43}", "the certificate's SHA-256 in base64url, 43 characters"),
 }
@@ -49,7 +51,7 @@ class Operations(Protocol):
     async def revoke(self, revocations: Sequence[Revocation], by: str) -> tuple[int, bool]:
         """Make revocations hold; returns how many running exchanges end, and whether all is safe."""
 
-    async def lift(self, id: str, by: str) -> Revocation | None:
+    async def release(self, id: str, by: str) -> Revocation | None:
         """End a revocation; returns it, or None if there is none."""
 
     def held(self) -> Iterable[Revocation]:
@@ -117,7 +119,7 @@ class _Api:
         if _is_browser(request):
             return _problem(403, "Not for browsers", "A request with an Origin changes nothing here.")
         try:
-            lifted = await self._operations.lift(request.match_info["id"], caller(request))
+            lifted = await self._operations.release(request.match_info["id"], caller(request))
         except StoreUnavailable:
             return _problem(503, "Not lifted", "Store, journal or audit log do not take it: it may hold on.")
         if lifted is None:
@@ -165,8 +167,8 @@ async def _read(request: web.Request) -> Wanted | str:
         return msgspec.convert(document[0], Wanted)
     except msgspec.ValidationError:
         return (
-            "Members are target (subject, token, client, key, certificate, session, identity), value, and "
-            "if wanted reason, expires, and one of issued_before and lock; times are seconds since the epoch."
+            "Members are target (subject, token, client, key, certificate, session, claim, identity), value, "
+            "and if wanted reason, expires, and one of issued_before and lock; times are seconds since 1970."
         )
 
 
@@ -182,8 +184,10 @@ def _revocation(wanted: Wanted, now: float) -> Revocation | str:
         return "A lock voids everything: leave out lock, or issued_before."
     if wanted.expires is not None and wanted.expires <= now:
         return "It would have ended already: expires lies in the past."
-    if before is None and not wanted.lock and target in DATED:
-        before = now
+    if before is None and not wanted.lock and target in DATED and target is not Target.SESSION:
+        before = now  # a session that was ended does not begin again
+    if not wanted.value.isprintable():
+        return "The value has characters that nobody can read."
     made = Revocation(
         secrets.token_hex(8), target, wanted.value, now, before, wanted.expires, wanted.reason, "admin"
     )

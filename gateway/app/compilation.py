@@ -14,9 +14,9 @@ from cryptography.hazmat.primitives.serialization import load_pem_private_key
 from gateway.app.backends import compile_backends, reveal
 from gateway.app.findings import Findings
 from gateway.app.identities import compile_identification
+from gateway.app.onward import compile_onward
 from gateway.app.revocations import compile_revocations
 from gateway.app.routes import compile_routes
-from gateway.credentials.assertions import SignedAssertions
 from gateway.credentials.files import read_bounded
 from gateway.credentials.tls import server_context
 
@@ -29,6 +29,8 @@ if TYPE_CHECKING:
     from gateway.config.schema import Settings
     from gateway.core.ports import Clock
     from gateway.core.route import RouteTable
+    from gateway.credentials.assertions import SignedAssertions
+    from gateway.credentials.key_news import KeyNews
     from gateway.stages.identify import Identification
     from gateway.state.revocations import RevocationIndex
     from gateway.state.sealing import Seal
@@ -47,7 +49,7 @@ class Compilation:
         key_sets: Keys of issuers, to be started.
         routes: All routes.
         backends: All backends.
-        assertions: Signs for backends.
+        onward: Tells backends who asks.
         server_tls: Context of the clients' listener, or None.
         admin_tls: Context of the operators' listener, or None.
         admin_token: What operators must show, or None.
@@ -64,7 +66,7 @@ class Compilation:
     key_sets: KeySets
     routes: RouteTable
     backends: tuple[BackendSettings, ...]
-    assertions: SignedAssertions
+    onward: SignedAssertions
     server_tls: ssl.SSLContext | None
     admin_tls: ssl.SSLContext | None
     admin_token: str | None
@@ -98,13 +100,9 @@ def compile_settings(loaded: Loaded, directory: Path, clock: Clock) -> Compilati
     is_alone = settings.state.url.scheme == "memory"
     routes = compile_routes(settings, None if is_alone else blinding, findings)
     backends = compile_backends(settings, directory, clock, findings)
-    assertions: SignedAssertions | None = None
+    onward: SignedAssertions | None = None
     with findings.at(("assertions", "private_key"), "give an Ed25519 or P-256 private key in PEM form"):
-        assertions = SignedAssertions.from_file(
-            settings.assertions.private_key,
-            settings.assertions.issuer,
-            lifetime=settings.assertions.lifetime,
-        )
+        onward = compile_onward(settings, findings)
     server_tls, admin_tls = _listener_contexts(settings, clock, findings)
     admin_token: str | None = None
     if settings.admin is not None and settings.admin.token is not None:
@@ -115,7 +113,7 @@ def compile_settings(loaded: Loaded, directory: Path, clock: Clock) -> Compilati
         with findings.at(("audit", "checkpoint_key"), "give an Ed25519 private key in PEM form"):
             checkpoint_key = _checkpoint_key(settings.audit.checkpoint_key)
     findings.conclude()
-    assert assertions is not None  # noqa: S101 - or `conclude` would have raised
+    assert onward is not None  # noqa: S101 - or `conclude` would have raised
     return Compilation(
         settings,
         loaded.digest[:16],
@@ -123,7 +121,7 @@ def compile_settings(loaded: Loaded, directory: Path, clock: Clock) -> Compilati
         key_sets,
         routes,
         backends,
-        assertions,
+        onward,
         server_tls,
         admin_tls,
         admin_token,
@@ -135,8 +133,16 @@ def compile_settings(loaded: Loaded, directory: Path, clock: Clock) -> Compilati
     )
 
 
-def _report_keys(issuer: str, why: str) -> None:
-    structlog.get_logger().warning("keys-unavailable", issuer=issuer, why=why)
+def _report_keys(issuer: str, news: KeyNews) -> None:
+    log = structlog.get_logger()
+    if news.event == "keys-changed":
+        log.info(news.event, issuer=issuer, keys=news.size, kids=news.kids)
+    elif news.event == "keys-back":
+        log.info(news.event, issuer=issuer)
+    elif news.event == "keys-expired":
+        log.error(news.event, issuer=issuer)
+    else:
+        log.warning(news.event, issuer=issuer, why=news.why)
 
 
 def _listener_contexts(

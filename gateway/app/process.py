@@ -20,6 +20,7 @@ from aiohttp import web
 
 from gateway import __version__
 from gateway.admin import AdminSources, build_admin, build_admin_runner
+from gateway.app.discovery import documents, metadata_url
 from gateway.app.gauges import gauges_of, revocation_gauges, state_gauges
 from gateway.app.peers import Peers
 from gateway.app.revocations import make_keeper
@@ -112,9 +113,10 @@ class Process:
         audit = self._open_audit(stack)
         store, counters = await self._open_state(stack)
         keeper = await self._open_revocations(stack)
-        for keys in compilation.key_sets:
-            stack.push_async_callback(keys.stop)
-            await keys.start()
+        async with asyncio.TaskGroup() as starting:  # together: an issuer that is away delays no other
+            for keys in compilation.key_sets:
+                stack.push_async_callback(keys.stop)
+                starting.create_task(keys.start())
         pool = Pool(compilation.backends)
         stack.callback(pool.close)
         tracer = self._open_traces(stack)
@@ -132,30 +134,36 @@ class Process:
             schedule=partial(asyncio.get_running_loop().call_later, RECORD_DELAY),
         )
         stack.callback(observer.flush)
-        gateway = Gateway(
-            Runtime(
-                version=compilation.version,
-                clock=self._clock,
-                identification=compilation.identification,
-                routes=compilation.routes,
-                store=store,
-                counters=counters,
-                assertions=compilation.assertions,
-                backends=pool,
-                record=observer,
-                problems=Problems(PROBLEM_TYPES, settings.assertions.issuer, fault_reporter(self._log)),
-            )
-        )
+        gateway = Gateway(self._runtime(store, counters, pool, observer))
         service = self._make_service(gateway)
         stack.callback(service.close)
-        vigil = Vigil(gateway)
-        watch = Watch(vigil, keeper.index, service, self._log)
-        stack.callback(watch.stop)
-        watch.start()
+        vigil = self._open_watch(stack, gateway, keeper, service)
         revoker = Revoker(keeper, gateway, audit, self._log, self._clock)
         await self._open_admin(stack, metrics, store, observer, revoker)
         await self._listen(stack, service)
         return service
+
+    def _runtime(self, store: Store, counters: Counters, pool: Pool, observer: Observer) -> Runtime:
+        compilation = self._compilation
+        settings = compilation.settings
+        return Runtime(
+            version=compilation.version,
+            clock=self._clock,
+            identification=compilation.identification,
+            routes=compilation.routes,
+            store=store,
+            counters=counters,
+            onward=compilation.onward,
+            backends=pool,
+            record=observer,
+            problems=Problems(
+                PROBLEM_TYPES,
+                settings.assertions.issuer,
+                fault_reporter(self._log),
+                metadata=metadata_url(settings),
+            ),
+            documents=documents(settings),
+        )
 
     def _open_audit(self, stack: AsyncExitStack) -> AuditLog:
         settings = self._compilation.settings.audit
@@ -192,6 +200,13 @@ class Process:
             stack.push_async_callback(counters.stop)
             await counters.start()
         return store, counters
+
+    def _open_watch(self, stack: AsyncExitStack, gateway: Gateway, keeper: Keeper, service: Service) -> Vigil:
+        vigil = Vigil(gateway)
+        watch = Watch(vigil, keeper.index, service, self._log)
+        stack.callback(watch.stop)
+        watch.start()
+        return vigil
 
     async def _open_revocations(self, stack: AsyncExitStack) -> Keeper:
         keeper = make_keeper(self._compilation, self._clock)
@@ -251,7 +266,7 @@ class Process:
                         "revocations": compilation.revocations.is_current,
                     },
                     metrics=metrics.render,
-                    keys=lambda: msgspec.json.decode(compilation.assertions.jwks),
+                    keys=lambda: msgspec.json.decode(compilation.onward.jwks),
                     status=self._status,
                     operations=revoker,
                     clock=self._clock,

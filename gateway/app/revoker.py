@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, final
 
 from gateway.core.ports import StoreUnavailable
 from gateway.core.revocation import Lift
+from gateway.core.revoking import RevocationsFull
 from gateway.observe.action import action
 from gateway.state.revocations import RevocationIndex
 
@@ -30,7 +31,7 @@ if TYPE_CHECKING:
 
 @final
 class Revoker:
-    """Takes revocations for one gateway. Implements `core.ports.RevocationSink` and `admin.Operations`.
+    """Takes revocations for one gateway. Implements `core.revoking.RevocationSink` and `admin.Operations`.
 
     Args:
         keeper: Keeps them.
@@ -50,7 +51,7 @@ class Revoker:
         self._clock = clock
 
     async def add(self, revocations: Sequence[Revocation], /) -> None:
-        """Take revocations of a source that names itself in each. See `core.ports.RevocationSink`."""
+        """Take revocations of a source that names itself in each. See `core.revoking.RevocationSink`."""
         _, is_stored = await self.revoke(revocations)
         if not is_stored:
             raise StoreUnavailable
@@ -76,6 +77,8 @@ class Revoker:
         is_stored = True
         try:
             await self._keeper.add(revocations)
+        except RevocationsFull:
+            raise
         except StoreUnavailable:
             is_stored = False
         for revocation in news:
@@ -83,7 +86,14 @@ class Revoker:
             self._write("revoked", by or revocation.source, revocation.id, revocation, cut)
         return ended.total(), is_stored
 
-    async def lift(self, id: str, by: str) -> Revocation | None:
+    async def lift(self, ids: Sequence[str], before: float, /) -> None:
+        """End revocations of a source that takes them back. See `core.revoking.RevocationSink`."""
+        for each in ids:
+            revocation = self._keeper.index.get(each)
+            if revocation is not None and revocation.at <= before:
+                await self._lift(revocation, before, revocation.source)
+
+    async def release(self, id: str, by: str) -> Revocation | None:
         """End a revocation before its time.
 
         Args:
@@ -97,13 +107,16 @@ class Revoker:
             StoreUnavailable: It may hold on.
         """
         revocation = self._keeper.index.get(id)
-        if revocation is None:
-            return None
+        if revocation is not None:
+            # clocks differ: whoever lifts means the one that is seen
+            await self._lift(revocation, max(self._clock.wall(), revocation.at), by)
+        return revocation
+
+    async def _lift(self, revocation: Revocation, at: float, by: str) -> None:
         if not self._audit.is_healthy:
             raise StoreUnavailable
-        await self._keeper.lift(Lift(id, self._clock.wall(), revocation.expires))
-        self._write("lifted", by, id, revocation, 0)
-        return revocation
+        await self._keeper.lift(Lift(revocation.id, at, revocation.expires))
+        self._write("lifted", by, revocation.id, revocation, 0)
 
     def held(self) -> Iterator[Revocation]:
         """Return what is revoked."""

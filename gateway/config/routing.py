@@ -5,6 +5,7 @@ from typing import Annotated, Literal, TypeAlias
 from pydantic import Field
 
 from gateway.config.addresses import Network
+from gateway.config.authentication import AuthenticationRequirement
 from gateway.config.patterns import Expression, HeaderName, ModelPattern, Name, RoutePath, Text
 from gateway.config.quantities import Duration, Rates, Size
 from gateway.config.references import FilePath
@@ -35,6 +36,9 @@ class Requirements(Section):
 
     certificate: bool = setting(default=False, description="A client certificate must have been shown.")
     token: TokenRequirement | None = setting(None, "A token must have been shown; `{}` for any valid one.")
+    authentication: AuthenticationRequirement | None = setting(
+        None, "How strongly and how recently its user must have authenticated. Demands a token, too."
+    )
 
 
 class Rule(Section):

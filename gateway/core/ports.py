@@ -210,31 +210,6 @@ class Revocations(Protocol):
         """Return a revocation that concerns an identity, or None."""
 
 
-class RevocationSink(Protocol):
-    """Takes revocations: from operators, and from whoever else may say that somebody is not believed."""
-
-    async def add(self, revocations: Sequence[Revocation], /) -> None:
-        """Make revocations hold: in this process before anything is awaited, in the fleet within a second.
-
-        Idempotent by `id`: one that is known, or was lifted, or has ended, changes nothing. Running
-        exchanges that are concerned end.
-
-        Args:
-            revocations: Ids are 1 to 128 characters of `A-Z a-z 0-9 . _ : ~ -`; values, reasons and
-                sources have no line ends.
-
-        Raises:
-            ValueError: An id, a value or a date is malformed; nothing was added.
-            RevocationsFull: There is no room; nothing was added.
-            StoreUnavailable: They hold in this process, but are not yet safe: not on its disk, or not in
-                the store of the fleet. Adding them again is harmless.
-        """
-
-
-class RevocationsFull(Exception):
-    """As many revocations are held as may be; lift some, or let them end."""
-
-
 class StoreUnavailable(Exception):
     """The store did not answer; nobody knows whether the request may pass, so it may not."""
 
@@ -284,11 +259,50 @@ class Policy(Protocol):
         """Return the name of the rule that allows exactly this prompt, or why it may not pass."""
 
 
-class Assertions(Protocol):
-    """Signs who asks, for the backend."""
+class Assurance(Protocol):
+    """How well a caller must be authenticated on one route (RFC 9470)."""
 
-    def assertion(self, permit: Permit, now: float, /) -> tuple[str, bytes]:
-        """Return the assertion's `jti`, and the token."""
+    def __call__(self, identity: Identity, now: float, /) -> Refusal | None:
+        """Look at a verified caller whom some rule could allow.
+
+        Args:
+            identity: Who asks; with a token.
+            now: Seconds since the epoch.
+
+        Returns:
+            None if that is enough; else `STEP_UP_REQUIRED` with what to ask the issuer for, `STEP_UP_FAILED`
+            if the issuer was asked already, `PROOFS_MISSING`, or `TOKEN_UNBOUND`.
+        """
+
+
+@final
+class Credential:
+    """What a backend is shown of who asks.
+
+    Args:
+        name: Names it in the record: `jti` of an assertion, digest of a token; never the credential.
+        fields: Header field lines, each with CRLF.
+    """
+
+    __slots__ = ("fields", "name")
+
+    def __init__(self, name: str, fields: bytes) -> None:
+        self.name = name
+        self.fields = fields
+
+
+class Onward(Protocol):
+    """Tells a backend who asks, in the gateway's own words or in those of an authorization server."""
+
+    def find(self, call: Call, permit: Permit, now: float, /) -> Credential | None:
+        """Return the credential for a permit if that needs no waiting, or None. No I/O."""
+
+    async def obtain(self, call: Call, permit: Permit, now: float, /) -> Credential:
+        """Get the credential for a permit.
+
+        Raises:
+            Refused: `BACKEND_TOKEN`: there is none to be had.
+        """
 
 
 @final

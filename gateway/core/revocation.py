@@ -24,6 +24,7 @@ class Target(Enum):
     SUBJECT: `Identity.key`. TOKEN: issuer, `|`, `jti`; or the first 16 hex digits of the token's SHA-256.
     CLIENT: issuer, `|`, `client_id`. KEY: thumbprint of a proof key, id of a gateway key, or issuer, `|`,
     `kid` of a signing key. CERTIFICATE: fingerprint (`x5t#S256`). SESSION: issuer, `|`, `sid`.
+    CLAIM: issuer, `|`, name of a claim, `|`, its value in lower case (e-mail addresses, of signals).
     IDENTITY: a pattern over `Identity.key` or the SPIFFE ID; `*` stands for any characters.
     """
 
@@ -33,6 +34,7 @@ class Target(Enum):
     KEY = "key"
     CERTIFICATE = "certificate"
     SESSION = "session"
+    CLAIM = "claim"
     IDENTITY = "identity"
 
 
@@ -65,7 +67,10 @@ class Revocation:
 @final
 @dataclass(frozen=True)
 class Lift:
-    """The end of one revocation, before its time. It wins over the revocation, whichever is heard first.
+    """The end of one revocation, before its time.
+
+    Of one id, the later of revocation and lift counts, whichever is heard first; of two at the same time
+    the lift does.
 
     Args:
         id: Of the revocation.
@@ -78,9 +83,9 @@ class Lift:
     expires: float | None = None
 
 
-DATED: Final = frozenset({Target.SUBJECT, Target.CLIENT, Target.IDENTITY})
-"""Who can authenticate anew. The others name one credential or session, which is not issued twice: to these
-a date means nothing, and a thief who signs with a stolen key writes any date into a token."""
+DATED: Final = frozenset({Target.SUBJECT, Target.CLIENT, Target.SESSION, Target.CLAIM, Target.IDENTITY})
+"""What can be proven anew. The others name one credential, which is not issued twice: to these a date means
+nothing, and a thief who signs with a stolen key writes any date into a token."""
 
 MAX_VALUE: Final = 2048  # characters
 MAX_WORDS: Final = 256  # characters of a reason and of a source
@@ -105,8 +110,9 @@ def check(change: Revocation | Lift) -> None:
 
 
 def _check_words(revocation: Revocation) -> None:
-    if not 0 < len(revocation.value) <= MAX_VALUE or not revocation.value.isprintable():
-        raise ValueError(f"the value is not one line of 1 to {MAX_VALUE} printable characters")
+    value = revocation.value
+    if not 0 < len(value) <= MAX_VALUE or any("\ud800" <= each <= "\udfff" for each in value):
+        raise ValueError(f"the value is not 1 to {MAX_VALUE} characters of Unicode")
     for words in (revocation.reason, revocation.source):
         if len(words) > MAX_WORDS or not words.isprintable():
             raise ValueError(f"reason or source is not one line of at most {MAX_WORDS} printable characters")
@@ -116,8 +122,9 @@ def voids(revocation: Revocation, identity: Identity) -> bool:
     """Tell whether a revocation that names an identity voids this proof of it.
 
     A dated one spares who has authenticated since: not the token alone must be younger, but also what
-    it says about the user's authentication, or a session that goes on would renew itself past it. What
-    has no date (a certificate) is void, for nobody can tell.
+    it says about the user's authentication, or a session that goes on would renew itself past it; where a
+    client is meant, its users' authentication does not matter. What has no date (a certificate) is void,
+    for nobody can tell.
 
     Args:
         revocation: It names the identity.
@@ -127,7 +134,7 @@ def voids(revocation: Revocation, identity: Identity) -> bool:
     if before is None or revocation.target not in DATED:
         return True
     since = identity.issued
-    if identity.auth_time is not None:
+    if identity.auth_time is not None and revocation.target is not Target.CLIENT:
         since = min(since, identity.auth_time)
     return not since > before
 

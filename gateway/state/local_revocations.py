@@ -1,6 +1,6 @@
 """Revocations of one process that shares its state with nobody: an index, and a journal on disk.
 
-Implements `core.ports.RevocationSink`. A revocation holds before it is on disk and is reported only after;
+Implements `core.revoking.RevocationSink`. A revocation holds before it is on disk and is reported only after;
 a lift is on disk before it counts.
 """
 
@@ -8,8 +8,9 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, final
 
-from gateway.core.ports import RevocationsFull, StoreUnavailable
+from gateway.core.ports import StoreUnavailable
 from gateway.core.revocation import check
+from gateway.core.revoking import RevocationsFull
 from gateway.state.revocation_journal import RevocationsBroken
 
 if TYPE_CHECKING:
@@ -44,6 +45,9 @@ def admit(index: RevocationIndex, revocations: Sequence[Revocation]) -> None:
     """
     for revocation in revocations:
         check(revocation)
+        held = index.get(revocation.id)
+        if held is not None and (held.target, held.value) != (revocation.target, revocation.value):
+            raise ValueError("the id is another revocation's")
     if not index.room(revocations):
         raise RevocationsFull
     index.apply(revocations)
@@ -81,7 +85,7 @@ class LocalRevocations:
         self._journal.close()
 
     async def add(self, revocations: Sequence[Revocation], /) -> None:
-        """Make revocations hold. See `core.ports.RevocationSink`."""
+        """Make revocations hold. See `core.revoking.RevocationSink`."""
         admit(self.index, revocations)
         await self._keep()
 

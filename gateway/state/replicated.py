@@ -153,9 +153,9 @@ class ReplicatedRevocations:
         self._journal.close()
 
     async def add(self, revocations: Sequence[Revocation], /) -> None:
-        """Make revocations hold. See `core.ports.RevocationSink`."""
+        """Make revocations hold. See `core.revoking.RevocationSink`."""
         admit(self.index, revocations)
-        holding = [each for each in revocations if self.index.get(each.id) is not None]
+        holding = [each for each in revocations if self.index.get(each.id) == each]
         is_published = await self._publish(holding)  # first: the others are waiting for it
         await self._keep()
         if not is_published:
@@ -259,8 +259,8 @@ class ReplicatedRevocations:
         self._said = ""
         news = await self._log.everything(connection)
         await self._take(news)
-        known = {(type(change), change.id) for change in news.changes}
-        missing = [each for each in self.index.everything() if (type(each), each.id) not in known]
+        known = set(news.changes)
+        missing = [each for each in self.index.everything() if each not in known]
         if missing:
             await self._publish(missing)
         elif is_mending and not await self._send(self._log.mark()):

@@ -9,9 +9,11 @@ may be believed.
 from __future__ import annotations
 
 import heapq
+from collections import Counter
 from typing import TYPE_CHECKING, Final, final
 
 from gateway.core.revocation import Lift, Revocation, Target, voids
+from gateway.state.sealing import write
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Iterator
@@ -66,11 +68,12 @@ class RevocationIndex:
     __slots__ = (
         "_bound",
         "_capacity",
+        "_claims",
         "_clock",
         "_ends",
         "_held",
         "_is_complete",
-        "_lifted",
+        "_latest",
         "_listeners",
         "_patterns",
         "_tables",
@@ -84,7 +87,8 @@ class RevocationIndex:
         self._capacity = capacity
         self._bound = bound
         self._held: dict[str, Revocation] = {}
-        self._lifted: dict[str, Lift] = {}
+        self._latest: dict[str, Change] = {}
+        self._claims: dict[str, Counter[str]] = {}  # names of claims that matter, by issuer
         self._tables: Tables = {target: {} for target in Target if target is not Target.IDENTITY}
         self._patterns: dict[str, tuple[Pattern, Revocation]] = {}
         self._ends: list[tuple[float, str]] = []
@@ -114,7 +118,10 @@ class RevocationIndex:
         """Return a revocation that voids an identity, or None."""
         if not self._held:
             return None
-        for target, value in _names(identity):
+        names = _names(identity)
+        if self._claims:
+            names += _claims(identity, self._claims.get(identity.issuer, NO_CLAIMS))
+        for target, value in names:
             for revocation in self._tables[target].get(value, NONE).values():
                 if voids(revocation, identity):
                     return revocation
@@ -149,16 +156,13 @@ class RevocationIndex:
         """Tell whether changes would fit."""
         more = patterns = 0
         for change in changes:
-            if change.id not in self._held and change.id not in self._lifted:
+            if change.id not in self._latest:
                 more += 1
                 patterns += isinstance(change, Revocation) and change.target is Target.IDENTITY
-        return (
-            len(self._held) + len(self._lifted) + more <= self._capacity
-            and len(self._patterns) + patterns <= MAX_PATTERNS
-        )
+        return len(self._latest) + more <= self._capacity and len(self._patterns) + patterns <= MAX_PATTERNS
 
     def apply(self, changes: Iterable[Change], /) -> tuple[Change, ...]:
-        """Take changes over, in any order and any number of times.
+        """Take changes over, in any order and any number of times: of one id, the latest counts.
 
         What does not fit is left out, and this index is not current from then on: see `room`.
 
@@ -176,64 +180,73 @@ class RevocationIndex:
         now, ended = self._clock.wall(), []
         while self._ends and self._ends[0][0] <= now:
             name = heapq.heappop(self._ends)[1]
-            self._drop(name)
-            self._lifted.pop(name, None)
-            ended.append(name)
+            latest = self._latest.get(name)
+            if latest is not None and latest.expires is not None and latest.expires <= now:
+                self._drop(name)
+                ended.append(name)
         if ended:
             self._changed(())
         return tuple(ended)
 
     def get(self, id: str) -> Revocation | None:
-        """Return the revocation of an id, or None."""
+        """Return the revocation of an id that holds, or None."""
         return self._held.get(id)
 
     def knows(self, change: Change) -> bool:
         """Tell whether a change is in here, or has been overtaken."""
-        return change.id in self._lifted or (isinstance(change, Revocation) and change.id in self._held)
+        latest = self._latest.get(change.id)
+        return latest is not None and _rank(change) <= _rank(latest)
 
     def everything(self) -> list[Change]:
         """Return all that is known: revocations that hold, and lifts that must be remembered."""
-        return [*self._held.values(), *self._lifted.values()]
+        return list(self._latest.values())
 
     def _take(self, change: Change, now: float) -> bool:
-        if change.id in self._lifted or (change.expires is not None and change.expires <= now):
+        if change.expires is not None and change.expires <= now:
             return False
+        if self.knows(change):
+            return False
+        if not self.room((change,)):
+            self.left_out += 1
+            return False
+        self._drop(change.id)
+        self._latest[change.id] = change
         if isinstance(change, Revocation):
-            if change.id in self._held:
-                return False
-            if not self.room((change,)):
-                self.left_out += 1
-                return False
             self._put(change)
-        else:
-            if change.id not in self._held and not self.room((change,)):
-                self.left_out += 1
-                return False
-            self._drop(change.id)
-            self._lifted[change.id] = change
         if change.expires is not None:
             heapq.heappush(self._ends, (change.expires, change.id))
         return True
 
     def _put(self, revocation: Revocation) -> None:
         self._held[revocation.id] = revocation
-        if revocation.target is Target.IDENTITY:
-            self._patterns[revocation.id] = (Pattern(revocation.value), revocation)
-        else:
-            self._tables[revocation.target].setdefault(revocation.value, {})[revocation.id] = revocation
+        target, value = revocation.target, revocation.value
+        if target is Target.IDENTITY:
+            self._patterns[revocation.id] = (Pattern(value), revocation)
+            return
+        if target is Target.CLAIM:
+            issuer, _, rest = value.partition("|")
+            self._claims.setdefault(issuer, Counter())[rest.partition("|")[0]] += 1
+        self._tables[target].setdefault(value, {})[revocation.id] = revocation
 
     def _drop(self, id: str) -> None:
+        self._latest.pop(id, None)
         revocation = self._held.pop(id, None)
         if revocation is None:
             return
-        if revocation.target is Target.IDENTITY:
+        target, value = revocation.target, revocation.value
+        if target is Target.IDENTITY:
             del self._patterns[id]
             return
-        table = self._tables[revocation.target]
-        same = table[revocation.value]
+        if target is Target.CLAIM:
+            issuer, _, rest = value.partition("|")
+            self._claims[issuer] -= Counter({rest.partition("|")[0]: 1})  # what none is left of is dropped
+            if not self._claims[issuer]:
+                del self._claims[issuer]
+        table = self._tables[target]
+        same = table[value]
         del same[id]
         if not same:
-            del table[revocation.value]
+            del table[value]
 
     def _changed(self, news: tuple[Change, ...]) -> None:
         self.version += 1
@@ -242,6 +255,22 @@ class RevocationIndex:
 
 
 NONE: Final[dict[str, Revocation]] = {}
+NO_CLAIMS: Final[Counter[str]] = Counter()
+
+
+def _rank(change: Change) -> tuple[float, bool, bytes]:
+    """Order changes of one id: the later one counts, of two at the same time a lift; else any, everywhere."""
+    return change.at, isinstance(change, Lift), write(change)
+
+
+def _claims(identity: Identity, names: Iterable[str]) -> list[tuple[Target, str]]:
+    """Return the names by which a claim of a token can mean an identity."""
+    texts = [(name, identity.claims.get(name)) for name in names]
+    return [
+        (Target.CLAIM, f"{identity.issuer}|{name}|{text.lower()}")
+        for name, text in texts
+        if isinstance(text, str)
+    ]
 
 
 def _names(identity: Identity) -> list[tuple[Target, str]]:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+from dataclasses import replace
 from typing import TYPE_CHECKING
 from uuid import uuid4
 
@@ -11,8 +12,8 @@ from hypothesis import HealthCheck, settings
 from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, invariant, rule, run_state_machine_as_test
 
-from gateway.core.ports import RevocationsFull
 from gateway.core.revocation import Lift
+from gateway.core.revoking import RevocationsFull
 from tests.contract.conftest import KINDS, Servers, reach
 from tests.contract.fleet import NOW, Fleet, revoke, until
 
@@ -63,11 +64,31 @@ async def test_twice_is_once(fleet: Fleet) -> None:
     """The same id changes nothing, a lifted one stays lifted."""
     worker = await fleet.start()
     await worker.keeper.add([revoke("a")])
-    await worker.keeper.add([revoke("a"), revoke("a", "issuer|bob")])
-    assert not worker.is_revoked("issuer|bob")
+    with pytest.raises(ValueError, match="another revocation's"):
+        await worker.keeper.add([revoke("a", "issuer|bob")])
+    await worker.keeper.add([revoke("a")])
+    assert (True, False) == (worker.is_revoked(), worker.is_revoked("issuer|bob"))
     await worker.keeper.lift(Lift("a", NOW))
     await worker.keeper.lift(Lift("a", NOW))
     await worker.keeper.add([revoke("a")])
+
+    assert set() == worker.ids
+
+
+async def test_of_one_id_the_latest_counts(fleet: Fleet) -> None:
+    """Locked again after a lift, it is locked, also after a restart; an older lift does not end it."""
+    worker = await fleet.start()
+    await worker.keeper.add([revoke("a")])
+    await worker.keeper.lift(Lift("a", NOW + 1))
+    again = replace(revoke("a"), at=NOW + 2)
+    await worker.keeper.add([again])
+    await worker.keeper.lift(Lift("a", NOW + 1.5))
+    await worker.keeper.add([revoke("a")])
+    assert [again] == list(worker.index)
+    await fleet.stop()
+    worker = await fleet.start()
+    assert [again] == list(worker.index)
+    await worker.keeper.lift(Lift("a", NOW + 2))
 
     assert set() == worker.ids
 

@@ -29,7 +29,7 @@ SERVED = [
     "counters.request",
     "score",
     "policy.decide",
-    "assertions.assertion",
+    "onward.find",
     "backends.open",
     "meter",
     "reply.relay",
@@ -42,6 +42,14 @@ SERVED = [
 def line() -> Line:
     """A line between doubles."""
     return Line()
+
+
+def test_a_credential_for_the_backend_may_take_its_time(line: Line) -> None:
+    """What has to be obtained first is waited for, at the same place of the line."""
+    line.onward.is_cold = True
+    line.run()
+
+    assert [{"onward.find": "onward.obtain"}.get(event, event) for event in SERVED] == line.events
 
 
 def test_what_is_allowed_goes_all_the_way(line: Line) -> None:

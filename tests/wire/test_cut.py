@@ -170,6 +170,29 @@ async def test_while_the_store_is_asked() -> None:
         assert [True] == given_back
 
 
+async def test_while_a_token_for_the_backend_is_asked_for() -> None:
+    """Nobody waits for it any more; the slot that was held is free."""
+    async with world(Connection.request) as made:
+        asked: asyncio.Future[Any] = asyncio.get_running_loop().create_future()
+
+        @final
+        class Onward:
+            def find(self, *_: object) -> None:
+                return None
+
+            async def obtain(self, *_: object) -> Any:
+                return await asked
+
+        made.gateway.runtime = replace(made.gateway.runtime, onward=Onward())
+        client = await made.client(WHOLE)
+        await made.until(lambda: (ex := made.running()) is not None and ex.permit is not None)
+        made.cut()
+        await refused(client)
+
+        assert Outcome.REFUSED is settled_and_recorded(made).outcome
+        assert 0 == made.backend.connections
+
+
 async def test_while_a_backend_is_connected_to(tmp_path: Path) -> None:
     """A handshake that does not end is given up at once, and its slot is free."""
     pki = DevelopmentPki(tmp_path)

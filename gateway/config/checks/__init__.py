@@ -9,7 +9,17 @@ from __future__ import annotations
 from dataclasses import replace
 from typing import TYPE_CHECKING, Final
 
-from gateway.config.checks import bindings, certificates, exposure, identities, revocations, routes
+from gateway.config.checks import (
+    bindings,
+    certificates,
+    exposure,
+    identities,
+    keys,
+    metadata,
+    revocations,
+    routes,
+    signals,
+)
 from gateway.config.checks.findings import Finding, Subject
 
 if TYPE_CHECKING:
@@ -26,13 +36,16 @@ CHECKS: Final[tuple[Callable[[Subject], Iterable[Finding]], ...]] = (
     exposure.check_backends,
     exposure.check_traces,
     identities.check_issuers,
+    keys.check_keys,
     identities.check_roles,
     identities.check_anonymous,
+    signals.check_signals,
     routes.check_names,
     routes.check_matches,
     routes.check_requirements,
     routes.check_rules,
     routes.check_limits,
+    metadata.check_metadata,
     bindings.check_bindings,
     revocations.check_staleness,
     revocations.check_secret,

@@ -8,17 +8,13 @@
 -- Returns the mark of the call before, or "".
 --
 -- This server reads nothing of it and decides nothing: whoever reads opens the seals. A mark names the one
--- before it, so that a reader sees whether it missed a call. Nothing expires: what has ended is removed by
--- those who know.
+-- before it, so that a reader sees whether it missed a call. Nothing is removed here, by a lift neither:
+-- what has ended is removed by those who know.
 
 local before = redis.call('GET', KEYS[3]) or ''
 local entry = { 'm', ARGV[1], 'b', before }
 for i = 3, #ARGV, 2 do
-  local field = ARGV[i]
-  redis.call('HSET', KEYS[1], field, ARGV[i + 1])
-  if string.sub(field, 1, 2) == 'l:' then
-    redis.call('HDEL', KEYS[1], 'a:' .. string.sub(field, 3))
-  end
+  redis.call('HSET', KEYS[1], ARGV[i], ARGV[i + 1])
   entry[#entry + 1] = 'c'
   entry[#entry + 1] = ARGV[i + 1]
 end

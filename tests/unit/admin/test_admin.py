@@ -23,7 +23,7 @@ class NoOperations:
     async def revoke(self, revocations: object, by: str) -> tuple[int, bool]:
         raise AssertionError(revocations)
 
-    async def lift(self, id: str, by: str) -> None:
+    async def release(self, id: str, by: str) -> None:
         return None
 
     def held(self) -> tuple[()]:

@@ -15,9 +15,10 @@ from aiohttp.web import SockSite
 from gateway.admin import AdminSources, build_admin, build_admin_runner
 from gateway.core.exchange import Exchange
 from gateway.core.identity import Identity, Peer
-from gateway.core.ports import RevocationsFull, StoreUnavailable
+from gateway.core.ports import StoreUnavailable
 from gateway.core.prompt import Prompt
 from gateway.core.revocation import Revocation, Target
+from gateway.core.revoking import RevocationsFull
 from tests.doubles.line import Line
 from tests.doubles.outside import WALL, ManualClock
 
@@ -44,7 +45,7 @@ class Fleet:
         self.done.append((revocation, by))
         return 3, self.is_stored
 
-    async def lift(self, id: str, by: str) -> Revocation | None:
+    async def release(self, id: str, by: str) -> Revocation | None:
         if self.fails is not None:
             raise self.fails
         self.lifted.append((id, by))

@@ -231,7 +231,7 @@ async def test_signals_from_elsewhere(directory: Directory, sink: LogSink) -> No
                 await revoker.add([Revocation("set-2", Target.SUBJECT, "a|c", CLOCK.wall(), source="x")])
             revoker._audit.is_healthy = False
             with pytest.raises(StoreUnavailable):
-                await revoker.lift("set-1", "somebody")
+                await revoker.lift(["set-1", "unknown"], CLOCK.wall())
             still = [each.id for each in revoker.held()]
             revoker._audit.is_healthy = True
 

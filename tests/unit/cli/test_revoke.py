@@ -17,8 +17,9 @@ from gateway.cli import main
 from gateway.cli.revoke import moment
 from gateway.core.exchange import Exchange
 from gateway.core.identity import Identity, Peer
-from gateway.core.ports import RevocationsFull, StoreUnavailable
+from gateway.core.ports import StoreUnavailable
 from gateway.core.revocation import Revocation, Target
+from gateway.core.revoking import RevocationsFull
 from gateway.credentials.clock import SystemClock
 from gateway.credentials.development import DevelopmentPki, fingerprint
 from gateway.credentials.tls import server_context
@@ -61,7 +62,7 @@ class Fleet:
         self.done += revocations
         return 2, self.is_stored
 
-    async def lift(self, id: str, by: str) -> Revocation | None:
+    async def release(self, id: str, by: str) -> Revocation | None:
         if self.fails is not None:
             raise self.fails
         return ROW if id == "r-1" else None

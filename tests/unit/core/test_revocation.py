@@ -39,7 +39,7 @@ def test_what_is_well_formed(change: Revocation | Lift) -> None:
         (replace(ROW, id="a" * 129), "id"),
         (Lift("a\n", 1.0), "id"),
         (replace(ROW, value=""), "value"),
-        (replace(ROW, value="a\nb"), "value"),
+        (replace(ROW, value="a\ud800b"), "value"),
         (replace(ROW, value="a" * 2049), "value"),
         (replace(ROW, reason="a\x1bb"), "reason"),
         (replace(ROW, source="a" * 257), "source"),
@@ -83,7 +83,15 @@ def test_who_can_not_show_that_it_is_new_is_void(identity: Identity) -> None:
     assert not voids(replace(ROW, issued_before=200.0), replace(ADA, issued=300.0, auth_time=250.0))
 
 
-@pytest.mark.parametrize("target", [Target.TOKEN, Target.KEY, Target.CERTIFICATE, Target.SESSION])
+def test_a_client_is_renewed_without_its_users() -> None:
+    """Its new tokens are good, however long ago their users authenticated."""
+    renewed = replace(ADA, issued=300.0, auth_time=50.0)
+
+    assert not voids(replace(ROW, target=Target.CLIENT, issued_before=200.0), renewed)
+    assert voids(replace(ROW, target=Target.SESSION, issued_before=200.0), renewed)
+
+
+@pytest.mark.parametrize("target", [Target.TOKEN, Target.KEY, Target.CERTIFICATE])
 def test_one_credential_is_not_issued_anew(target: Target) -> None:
     """A date means nothing to it: whoever has a stolen key writes any date."""
     assert voids(replace(ROW, target=target, issued_before=50.0), ADA)

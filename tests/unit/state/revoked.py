@@ -23,6 +23,7 @@ ADA = Identity(
     session="sid-1",
     signing_key="kid-1",
     key_id="key-1",
+    claims={"email": "Ada@Example.org", "level": 3},
 )
 BOB = Identity("https://idp.example.org|bob", "https://idp.example.org", "bob", ("jwt",), frozenset(), NOW)
 

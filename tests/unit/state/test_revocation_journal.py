@@ -8,8 +8,9 @@ from typing import TYPE_CHECKING, Self
 
 import pytest
 
-from gateway.core.ports import RevocationsFull, StoreUnavailable
+from gateway.core.ports import StoreUnavailable
 from gateway.core.revocation import Lift, Revocation
+from gateway.core.revoking import RevocationsFull
 from gateway.state import revocation_journal
 from gateway.state.local_revocations import LocalRevocations
 from gateway.state.revocation_journal import RevocationJournal, RevocationsBroken

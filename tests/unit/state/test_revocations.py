@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
@@ -39,6 +41,7 @@ def index(clock: ManualClock) -> RevocationIndex:
         (Target.KEY, f"{ISSUER}|kid-1"),
         (Target.CERTIFICATE, "fingerprint"),
         (Target.SESSION, f"{ISSUER}|sid-1"),
+        (Target.CLAIM, f"{ISSUER}|email|ada@example.org"),
         (Target.IDENTITY, f"{ISSUER}|*"),
         (Target.IDENTITY, "spiffe://example.org/user/*"),
         (Target.IDENTITY, "*"),
@@ -94,6 +97,37 @@ def test_a_lifted_pattern_is_gone(index: RevocationIndex) -> None:
     index.apply([Lift("p", NOW)])
 
     assert index.find(BOB) is None
+
+
+def test_claims_are_asked_for_by_name(index: RevocationIndex) -> None:
+    """As many as are revoked; of another issuer, of another type, or none: nobody; lifted, they are forgotten."""
+    rows = [
+        revoke("a", f"{ISSUER}|email|ada@example.org", Target.CLAIM, issued_before=NOW - 20),
+        revoke("b", f"{ISSUER}|email|bob@example.org", Target.CLAIM),
+        revoke("c", f"{ISSUER}|level|3", Target.CLAIM),
+        revoke("d", "https://other|email|ada@example.org", Target.CLAIM),
+    ]
+    index.apply(rows)
+    assert index.find(ADA) is None
+    assert index.find(BOB) is None
+    index.apply([Lift("b", NOW), Lift("c", NOW), Lift("d", NOW)])
+    index.apply([revoke("e", f"{ISSUER}|email|ada@example.org", Target.CLAIM)])
+    found = index.find(ADA)
+
+    assert found is not None
+    assert "e" == found.id
+    assert {ISSUER: {"email": 2}} == index._claims
+
+
+def test_a_later_one_of_the_same_id_counts(index: RevocationIndex, clock: ManualClock) -> None:
+    """And its end is the one that counts."""
+    index.apply([revoke(expires=NOW + 5)])
+    index.apply([replace(revoke(expires=NOW + 50), at=NOW + 1)])
+    clock.now += 10
+    ended = index.end()
+
+    assert () == ended
+    assert index.find(ADA) is not None
 
 
 def test_what_ends_vanishes(index: RevocationIndex, clock: ManualClock) -> None:
