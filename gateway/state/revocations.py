@@ -32,10 +32,12 @@ Tables = dict[Target, dict[str, dict[str, Revocation]]]
 class Pattern:
     """A pattern in which `*` stands for any characters. Anchored, case-sensitive, linear in the text."""
 
-    __slots__ = ("_parts",)
+    __slots__ = ("_parts", "head")
 
     def __init__(self, pattern: str) -> None:
         self._parts = tuple(pattern.split("*"))
+        self.head = self._parts[0]
+        """What every text that fits begins with."""
 
     def matches(self, text: str) -> bool:
         """Tell whether a text fits; with `*` as the only wildcard the first fit is as good as any."""
@@ -71,10 +73,13 @@ class RevocationIndex:
         "_claims",
         "_clock",
         "_ends",
+        "_headed",
+        "_heads",
         "_held",
         "_is_complete",
         "_latest",
         "_listeners",
+        "_loose",
         "_patterns",
         "_tables",
         "heard_at",
@@ -91,6 +96,9 @@ class RevocationIndex:
         self._claims: dict[str, Counter[str]] = {}  # names of claims that matter, by issuer
         self._tables: Tables = {target: {} for target in Target if target is not Target.IDENTITY}
         self._patterns: dict[str, tuple[Pattern, Revocation]] = {}
+        self._heads: tuple[str, ...] = ()
+        self._headed: tuple[tuple[Pattern, Revocation], ...] = ()  # patterns that begin with text
+        self._loose: tuple[tuple[Pattern, Revocation], ...] = ()  # those that begin with a star
         self._ends: list[tuple[float, str]] = []
         self._listeners: list[Callable[[tuple[Change, ...]], None]] = []
         self._is_complete = False
@@ -125,11 +133,15 @@ class RevocationIndex:
             for revocation in self._tables[target].get(value, NONE).values():
                 if voids(revocation, identity):
                     return revocation
-        for pattern, revocation in self._patterns.values():
-            if (
-                pattern.matches(identity.key)
-                or (identity.spiffe_id is not None and pattern.matches(identity.spiffe_id))
-            ) and voids(revocation, identity):
+        return self._find_pattern(identity) if self._patterns else None
+
+    def _find_pattern(self, identity: Identity) -> Revocation | None:
+        key, spiffe_id = identity.key, identity.spiffe_id or identity.key
+        # most are about others, and their beginnings say so: one comparison in C for all of them
+        could_fit = key.startswith(self._heads) or spiffe_id.startswith(self._heads)
+        for pattern, revocation in (*self._loose, *self._headed) if could_fit else self._loose:
+            is_meant = pattern.matches(key) or pattern.matches(spiffe_id)
+            if is_meant and voids(revocation, identity):
                 return revocation
         return None
 
@@ -222,6 +234,7 @@ class RevocationIndex:
         target, value = revocation.target, revocation.value
         if target is Target.IDENTITY:
             self._patterns[revocation.id] = (Pattern(value), revocation)
+            self._note_heads()
             return
         if target is Target.CLAIM:
             issuer, _, rest = value.partition("|")
@@ -236,6 +249,7 @@ class RevocationIndex:
         target, value = revocation.target, revocation.value
         if target is Target.IDENTITY:
             del self._patterns[id]
+            self._note_heads()
             return
         if target is Target.CLAIM:
             issuer, _, rest = value.partition("|")
@@ -247,6 +261,12 @@ class RevocationIndex:
         del same[id]
         if not same:
             del table[value]
+
+    def _note_heads(self) -> None:
+        patterns = tuple(self._patterns.values())
+        self._loose = tuple([each for each in patterns if not each[0].head])
+        self._headed = tuple([each for each in patterns if each[0].head])
+        self._heads = tuple({pattern.head for pattern, _ in self._headed})
 
     def _changed(self, news: tuple[Change, ...]) -> None:
         self.version += 1
