@@ -100,7 +100,7 @@ def build_admin(sources: AdminSources, *, token: str | None = None) -> web.Appli
     app.router.add_get("/metrics", metrics)
     app.router.add_get("/.well-known/jwks.json", keys)
     app.router.add_get("/v1/status", status)
-    add_operations(app, sources.operations, sources.clock)
+    add_operations(app, sources.operations, sources.clock, has_token=token is not None)
     return app
 
 

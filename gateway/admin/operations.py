@@ -76,15 +76,16 @@ class Wanted(msgspec.Struct, forbid_unknown_fields=True):
     lock: bool = False
 
 
-def add_operations(app: web.Application, operations: Operations, clock: Clock) -> None:
+def add_operations(app: web.Application, operations: Operations, clock: Clock, *, has_token: bool) -> None:
     """Add the paths of this API.
 
     Args:
         app: The application of the admin listener; its guard asks for the token.
         operations: What stands behind it.
         clock: Time.
+        has_token: Whether the guard asks for one: otherwise nobody proves who calls.
     """
-    api = _Api(operations, clock)
+    api = _Api(operations, clock, has_token=has_token)
     app.router.add_post("/v1/revocations", api.revoke)
     app.router.add_get("/v1/revocations", api.held)
     app.router.add_delete("/v1/revocations/{id}", api.lift)
@@ -95,9 +96,10 @@ def add_operations(app: web.Application, operations: Operations, clock: Clock) -
 class _Api:
     """The handlers."""
 
-    def __init__(self, operations: Operations, clock: Clock) -> None:
+    def __init__(self, operations: Operations, clock: Clock, *, has_token: bool) -> None:
         self._operations = operations
         self._clock = clock
+        self._has_token = has_token
 
     async def revoke(self, request: web.Request) -> web.Response:
         """Make one revocation hold: 201 if it is safe everywhere, 202 if it holds here for the moment."""
@@ -108,7 +110,7 @@ class _Api:
         if isinstance(revocation, str):
             return _problem(400, "This revocation would not do what it says", revocation)
         try:
-            cut, is_stored = await self._operations.revoke((revocation,), caller(request))
+            cut, is_stored = await self._operations.revoke((revocation,), self._caller(request))
         except RevocationsFull:
             return _problem(507, "No room", "As many revocations are held as may be: lift some.")
         answer = {"id": revocation.id, "cut": cut, "stored": is_stored}
@@ -119,12 +121,20 @@ class _Api:
         if _is_browser(request):
             return _problem(403, "Not for browsers", "A request with an Origin changes nothing here.")
         try:
-            lifted = await self._operations.release(request.match_info["id"], caller(request))
+            lifted = await self._operations.release(request.match_info["id"], self._caller(request))
         except StoreUnavailable:
             return _problem(503, "Not lifted", "Store, journal or audit log do not take it: it may hold on.")
         if lifted is None:
             return _problem(404, "No such revocation", "None of this id holds.")
         return _answer(_shown(lifted))
+
+    def _caller(self, request: web.Request) -> str:
+        """Name who calls: by the digest of the token that the guard has checked, and by address."""
+        where = f"from {request.remote or 'a unix socket'}"
+        if not self._has_token:
+            return f"nobody proven, {where}"
+        token = request.headers[hdrs.AUTHORIZATION].removeprefix("Bearer ")
+        return f"operator token {sha256(token.encode()).hexdigest()[:16]}, {where}"
 
     async def held(self, request: web.Request) -> web.Response:
         """List what is revoked, a page at a time."""
@@ -141,15 +151,6 @@ class _Api:
         """List who is being served now."""
         everything = self._operations.running()
         return _answer({"running": len(everything), "exchanges": [_seen(ex) for ex in everything[:MOST]]})
-
-
-def caller(request: web.Request) -> str:
-    """Name who calls: by the digest of the token, and by address."""
-    scheme, _, token = request.headers.get(hdrs.AUTHORIZATION, "").partition(" ")
-    if scheme != "Bearer" or not token:
-        return f"nobody proven, from {request.remote or 'a unix socket'}"
-    digest = sha256(token.encode("utf-8", "surrogateescape")).hexdigest()[:16]
-    return f"operator token {digest}, from {request.remote or 'a unix socket'}"
 
 
 def _is_browser(request: web.Request) -> bool:

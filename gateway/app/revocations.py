@@ -24,6 +24,8 @@ if TYPE_CHECKING:
 
 Keeper = LocalRevocations | ReplicatedRevocations
 
+LEAST_SECRET: Final = 16  # characters: whoever has a sealed entry can try
+
 MENDS: Final = {
     "lost": "nobody is believed once this is older than `revocations.max_staleness`; see docs/redis.md",
     "foreign": "another gateway seals with another `revocations.secret`: give all the same, or remove the "
@@ -51,6 +53,8 @@ def compile_revocations(
     if own.secret is not None:
         with findings.at(("revocations", "secret"), "make the secret readable"):
             secret = reveal(own.secret, directory).encode()
+            if len(secret) < LEAST_SECRET:
+                raise ValueError(f"the secret has fewer than {LEAST_SECRET} characters")
     is_alone = settings.state.url.scheme == "memory"
     index = RevocationIndex(clock, capacity=own.capacity, bound=None if is_alone else own.max_staleness)
     return index, Seal(secret)

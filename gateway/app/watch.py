@@ -22,6 +22,7 @@ if TYPE_CHECKING:
 
 GRAIN: Final = 0.25  # seconds between two looks at what is due
 URGENT_SLICE: Final = 0.005  # seconds at a time, when somebody was revoked: about a hundred cuts
+URGENT_REST: Final = 0.02  # seconds between two such rounds: many revocations share one
 SWEEP_SLICE: Final = 0.002  # seconds at a time, when nothing has happened
 SWEEP_PAUSE: Final = 0.008  # seconds between two of those: a sweep takes a fifth of the loop at most
 
@@ -49,6 +50,7 @@ class Watch:
         self._pause: asyncio.TimerHandle | None = None
         self._urgent: Round | None = None
         self._is_urgent_again = False
+        self._rest: asyncio.TimerHandle | None = None
         self._sweep: Round | None = None
         self._was_current = True
         index.subscribe(self._changed)
@@ -59,7 +61,7 @@ class Watch:
 
     def stop(self) -> None:
         """End: what still runs is cut off by whoever drains."""
-        for timer in (self._timer, self._pause):
+        for timer in (self._timer, self._pause, self._rest):
             if timer is not None:
                 timer.cancel()
 
@@ -78,8 +80,8 @@ class Watch:
             self._look_now()
 
     def _look_now(self) -> None:
-        if self._urgent is not None:
-            self._is_urgent_again = True  # once more, when this round is through
+        if self._urgent is not None or self._rest is not None:
+            self._is_urgent_again = True  # once more, after this round
             return
         self._urgent = self._vigil.urgent()
         self._loop.call_soon(self._go_on_urgently)
@@ -91,9 +93,14 @@ class Watch:
             self._loop.call_soon(self._go_on_urgently)
             return
         self._urgent = None
-        if self._is_urgent_again:
+        if self._is_urgent_again:  # in a short while, for all that comes until then
             self._is_urgent_again = False
-            self._look_now()
+            self._rest = self._loop.call_later(URGENT_REST, self._rested)
+
+    def _rested(self) -> None:
+        self._rest = None
+        self._is_urgent_again = False
+        self._look_now()
 
     def _tick(self) -> None:
         self._timer = self._loop.call_later(GRAIN, self._tick)

@@ -80,6 +80,7 @@ class ReplicatedRevocations:
         "_clock",
         "_compare_at",
         "_is_owing",
+        "_is_unkept",
         "_journal",
         "_log",
         "_owed",
@@ -119,6 +120,7 @@ class ReplicatedRevocations:
         self._writing = Link(server, log.script, log.mark(), lambda _connection: None, lambda _e, _w: None)
         self._task: asyncio.Task[None] | None = None
         self._compare_at = float("-inf")
+        self._is_unkept = False  # the journal does not take what was heard
         self._is_owing = False  # the store lacks something that this process knows
         self._owed: dict[str, Revocation | Lift] = {}  # holds here, and is not on disk
         index.subscribe(self._note)
@@ -255,10 +257,12 @@ class ReplicatedRevocations:
             True if this process now knows all that the store knows.
         """
         self._is_owing = False
-        self.index.left_out = 0
-        self._said = ""
+        before = self.index.left_out
         news = await self._log.everything(connection)
-        await self._take(news)
+        self._said, was = "", self._said
+        await self._take(news, was)
+        if self.index.left_out == before:
+            self.index.left_out = 0  # all that there is has found room
         known = set(news.changes)
         missing = [each for each in self.index.everything() if each not in known]
         if missing:
@@ -280,24 +284,41 @@ class ReplicatedRevocations:
         if ids and connection is not None:
             connection.send(self._log.forgetting(ids), _UNNEEDED)
 
-    async def _take(self, news: News) -> None:
+    async def _take(self, news: News, was: str = "") -> None:
+        """Take over what was read.
+
+        Args:
+            news: What.
+            was: What was said before everything was read again: that is not said again.
+        """
+        before = self.index.left_out
         self.index.apply(news.changes)
         self.forged += news.forged
         if self._owed:
-            try:
-                await self._keep()
-            except StoreUnavailable:  # it holds all the same, and is tried again with the next
-                self._say("unkept")
-        if self.index.left_out:
-            self._say("full")
+            await self._keep_for_later()
+        if self.index.left_out > before:
+            self._say("full", was)
         elif news.foreign:
-            self._say("foreign")
+            self._say("foreign", was)
         elif news.forged:
-            self._say("forged")
+            self._say("forged", was)
 
-    def _say(self, word: str) -> None:
-        if word != self._said and self._said not in BLIND:
-            self._said = word
+    async def _keep_for_later(self) -> None:
+        """Write down what others revoked; where that fails it holds all the same, and is tried again."""
+        try:
+            await self._keep()
+        except StoreUnavailable:
+            if not self._is_unkept:
+                self._is_unkept = True
+                self._report("unkept", "")
+        else:
+            self._is_unkept = False
+
+    def _say(self, word: str, was: str) -> None:
+        if self._said in BLIND or word == self._said:
+            return
+        self._said = word
+        if word != was:
             self._report(word, "")
 
     def _died(self, task: asyncio.Task[None]) -> None:

@@ -166,8 +166,11 @@ def test_a_secret_that_can_not_be_read(directory: Directory) -> None:
     """Is found by the compilation."""
     text = simple(more='state: {url: "redis://127.0.0.1:9/0"}\nrevocations: {secret: "file:nowhere"}')
     [(_, message)] = directory.findings(text)
+    directory.write("short", b"fifteen letters")
+    [(_, too_short)] = directory.findings(text.replace("nowhere", "short"))
 
     assert "nowhere" in message
+    assert "fewer than 16" in too_short
 
 
 async def test_while_revocations_are_not_current(directory: Directory, sink: LogSink) -> None:

@@ -106,6 +106,11 @@ async def test_what_comes_during_a_look_is_looked_at_after_it() -> None:
     index.apply([lock("b")])
     index.apply([lock("c")])
     await turn(10)
+    index.apply([lock("d")])  # while it rests
+    async with asyncio.timeout(5):
+        while len(vigil.urgents) < 2 or vigil.urgents[1].steps:
+            await asyncio.sleep(0.001)
+    await turn(10)
 
     assert [0, 0] == [looking.steps for looking in vigil.urgents]
 
