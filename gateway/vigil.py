@@ -40,6 +40,7 @@ CAUSES: Final[Mapping[Reason, str]] = {
     Reason.TOKEN_EXPIRED: "expired",
     Reason.KEY_EXPIRED: "expired",
     Reason.CERTIFICATE_EXPIRED: "expired",
+    Reason.KEY_UNKNOWN: "keys",
     Reason.TOKEN_KEY_UNKNOWN: "keys",
     Reason.TOKEN_ISSUER_UNKNOWN: "keys",
     Reason.INTERNAL: "fault",
@@ -160,7 +161,7 @@ class Vigil:
 
     def _judge(self, ex: Exchange, identity: Identity, call: Call, rt: Runtime) -> Refusal | None:
         now = rt.clock.wall()
-        refusal = _unbelieved(ex, identity, call, rt) or unkeyed(identity, rt.identification)
+        refusal = _unbelieved(ex, identity, call, rt) or unkeyed(identity, rt.identification, now)
         if refusal is not None or ex.route is None:
             return refusal
         route = self._routes.get(ex.route.name)
@@ -170,7 +171,8 @@ class Vigil:
             return _expired(identity)
         if not route.continuous.ends_by_policy:
             return None
-        if ex.began_at <= self._swapped_at:  # identified by another configuration
+        if ex.began_at <= self._swapped_at or identity.key_id is not None:
+            # identified by another configuration, or by a key whose roles stand in a file of their own
             certificate = ex.peer.certificate
             identity = replace(identity, roles=current_roles(identity, certificate, rt.identification))
         entry = enter(identity, route, call, now)
@@ -202,4 +204,6 @@ def _by_name(rt: Runtime) -> dict[str, Route]:
 
 
 def _generations(rt: Runtime) -> list[tuple[str, int]]:
-    return [(name, issuer.keys.generation) for name, issuer in rt.identification.issuers.items()]
+    methods = rt.identification
+    own = 0 if methods.keys is None else methods.keys.generation
+    return [("", own), *((name, issuer.keys.generation) for name, issuer in methods.issuers.items())]

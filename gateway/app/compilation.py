@@ -96,7 +96,9 @@ def compile_settings(loaded: Loaded, directory: Path, clock: Clock) -> Compilati
             state_password = reveal(settings.state.password, directory)
     blinding = _blinding(settings, state_password)
     revocations, seal = compile_revocations(settings, directory, clock, blinding, findings)
-    identification, key_sets = compile_identification(settings, clock, findings, _report_keys, revocations)
+    identification, key_sets = compile_identification(
+        settings, directory, clock, blinding, findings, _report_keys, revocations
+    )
     is_alone = settings.state.url.scheme == "memory"
     routes = compile_routes(settings, None if is_alone else blinding, findings)
     backends = compile_backends(settings, directory, clock, findings)

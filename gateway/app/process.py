@@ -20,12 +20,12 @@ from aiohttp import web
 
 from gateway import __version__
 from gateway.admin import AdminSources, build_admin, build_admin_runner
-from gateway.app.discovery import documents, metadata_url
+from gateway.app.discovery import documents, metadata_url, proof_algorithms
 from gateway.app.gauges import gauges_of, revocation_gauges, state_gauges
 from gateway.app.peers import Peers
 from gateway.app.revocations import make_keeper
 from gateway.app.revoker import Revoker
-from gateway.app.shared_state import make_state
+from gateway.app.shared_state import make_once, make_state
 from gateway.app.watch import Watch
 from gateway.credentials.certificates import Certificates
 from gateway.observe.audit import AuditLog, Signer
@@ -160,9 +160,10 @@ class Process:
                 PROBLEM_TYPES,
                 settings.assertions.issuer,
                 fault_reporter(self._log),
+                algorithms=proof_algorithms(settings),
                 metadata=metadata_url(settings),
             ),
-            documents=documents(settings),
+            documents=documents(settings, proof_algorithms(settings)),
         )
 
     def _open_audit(self, stack: AsyncExitStack) -> AuditLog:
@@ -193,6 +194,9 @@ class Process:
 
     async def _open_state(self, stack: AsyncExitStack) -> tuple[Store, Counters]:
         store, counters = make_state(self._compilation, self._clock)
+        possession = self._compilation.identification.possession
+        if possession is not None:
+            possession.once = make_once(self._compilation, store, self._clock)
         if isinstance(store, RedisStore):
             stack.push_async_callback(store.stop)
             await store.start()

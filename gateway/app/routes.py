@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING
 
 import msgspec
 
+from gateway.config.proofs import EITHER
 from gateway.core.limits import ConcurrencyLimit, RateLimit, RouteLimits
 from gateway.core.route import Bounds, Continuous, Requirements, Route, RouteTable
 from gateway.stages.authorize.assurance import RequiredAuthentication
@@ -136,9 +137,11 @@ def _requirements(require: RequirementSettings, challenged: Challenged) -> Requi
     return Requirements(
         certificate=require.certificate,
         token=True,
-        bound=token.bound,
+        bound=bool(token.bound),
+        binding="" if token.bound == EITHER else token.bound,
         scopes=frozenset(token.scopes),
         max_age=token.max_age,
+        key=token.keys == "allow",
         authentication=authentication,
     )
 

@@ -71,18 +71,22 @@ class Requirements:
     Args:
         certificate: A verified client certificate.
         token: A verified token.
-        bound: The token is bound to the certificate (RFC 8705).
+        bound: The token is bound to the certificate (RFC 8705) or to a key (RFC 9449).
+        binding: To which of the two it is bound, where either is not enough: "certificate" or "key"; "" else.
         scopes: All of these OAuth scopes.
         max_age: The token is at most this many seconds old, or None.
         authentication: How strongly and how recently its user must have authenticated, or None.
+        key: A gateway key will do where a token is demanded, if it is all of that.
     """
 
     certificate: bool = False
     token: bool = False
     bound: bool = False
+    binding: str = ""
     scopes: frozenset[str] = frozenset()
     max_age: float | None = None
     authentication: Assurance | None = None
+    key: bool = False
 
 
 @final

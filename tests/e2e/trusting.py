@@ -37,6 +37,7 @@ identity:
       audience: {audience}
       algorithms: [{algorithms}]
       skew: 0s
+      introspection: {introspection}
 roles:
   researcher: {{groups: [ml-research]}}
   batch: {{groups: [batch]}}
@@ -77,6 +78,7 @@ class Trusting:
         backend: The model server.
         idp: Who is believed.
         program: What Python runs.
+        introspection: How the provider is asked about opaque tokens, as YAML; "null": it is not.
         require: What the route demands.
     """
 
@@ -87,6 +89,7 @@ class Trusting:
         backend: Backend,
         idp: IdentityProvider,
         program: tuple[str | Path, ...] = PROGRAM,
+        introspection: str = "null",
         require: str = 'token: {scopes: ["models:chat"]}',
     ) -> None:
         self.world = world
@@ -99,6 +102,7 @@ class Trusting:
                 ca=idp.ca,
                 audience=AUDIENCE,
                 algorithms=", ".join(ALGORITHMS),
+                introspection=introspection,
                 backend=SIDECAR.format(port=backend.port, certs=certs, identity=BACKEND_ID),
                 audit=directory / "audit.jsonl",
                 require=require,
@@ -131,3 +135,28 @@ class Trusting:
         problem = answer.json()
         record = self.gateway.record(problem["instance"].rsplit(":", 1)[1])
         return Answered(answer.status_code, problem["error"]["code"], record)
+
+
+def introspection(way: str, idp: IdentityProvider, directory: Path) -> str:
+    """How the gateway proves itself to the provider, as YAML."""
+    if way == "private_key_jwt":
+        client = idp.clients["gateway-jwt"]
+        assert client.key is not None
+        file = directory / "introspection.key"
+        file.write_bytes(client.key.to_pem().encode())
+        file.chmod(0o600)
+        proof = f"{{private_key: {file}, key_id: {client.key.kid}}}"
+    elif way == "mtls":
+        client = idp.clients["gateway-mtls"]
+        assert client.certificate is not None
+        proof = f"{{certificate: {client.certificate.certificate}, private_key: {client.certificate.key}}}"
+    else:
+        client = idp.clients["gateway-basic"]
+        file = directory / "introspection.secret"
+        file.write_text(str(client.secret))
+        file.chmod(0o600)
+        proof = f"file:{file}"
+    endpoint = idp.url("introspection")
+    return (
+        f"{{endpoint: {endpoint}, client_id: {client.id}, authentication: {{{way}: {proof}}}, timeout: 1s}}"
+    )

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any, final
 import pytest
 
 from gateway.core.exchange import Exchange
+from gateway.core.gateway_key import GatewayKey
 from gateway.core.identity import Identity
 from gateway.core.prompt import Prompt
 from gateway.core.refusal import Reason, Refusal
@@ -60,6 +61,21 @@ class Keys:
 
 
 @final
+class Own:
+    """One gateway key, as long as a test leaves it."""
+
+    def __init__(self) -> None:
+        self.generation = 1
+        self.key: GatewayKey | None = GatewayKey("k", "ada", frozenset(), bytes(32), ADA.issued, WALL + 1000)
+
+    def find(self, id: str, /) -> GatewayKey | None:
+        return self.key
+
+    def blind(self, token: bytes, /) -> bytes:
+        raise AssertionError(token)
+
+
+@final
 class Cut:
     """A reply that can be cut, and nothing else."""
 
@@ -78,6 +94,7 @@ class World:
         self.line = Line()
         self.held = Held()
         self.keys = Keys()
+        self.own = Own()
         self.rules = [RoleRule("reader", groups=frozenset({"readers"}))]
         self.issuers = [Issuer("https://idp", self.keys, "aud", frozenset({"ES256"}))]
         self.gateway = self.line.gateway
@@ -88,7 +105,11 @@ class World:
         """Give the gateway a new runtime, with changes of the route; `routes=False`: without it."""
         routes = [] if route.pop("gone", False) else [replace(self.line.route, **route)]
         identification = Identification(
-            self.issuers, roles=RoleMap(self.rules), revocations=self.held, anonymous_roles=frozenset({"x"})
+            self.issuers,
+            keys=self.own,
+            roles=RoleMap(self.rules),
+            revocations=self.held,
+            anonymous_roles=frozenset({"x"}),
         )
         runtime = replace(self.line.runtime(), identification=identification, routes=RouteTable(routes))
         self.gateway.runtime = runtime
@@ -172,7 +193,7 @@ def test_nobody_is_believed_while_revocations_are_stale(world: World) -> None:
     [
         (ADA, "token-expired"),
         (replace(ADA, token=None, methods=("mtls",)), "certificate-expired"),
-        (replace(ADA, key_id="k", methods=("key",)), "key-expired"),
+        (replace(ADA, token=None, key_id="k", methods=("key",)), "key-expired"),
     ],
 )
 def test_expiry_ends_or_finishes(world: World, identity: Identity, reason: str) -> None:
@@ -205,6 +226,18 @@ def test_a_key_that_is_gone_ends_at_once(world: World) -> None:
     world.sweep()
 
     assert ["token-key-unknown"] == reasons(cut)
+    assert 1 == world.vigil.cuts["keys"]
+
+
+def test_a_gateway_key_that_is_gone_ends_at_once(world: World) -> None:
+    """With the next look after its file has changed."""
+    cut = world.run(replace(ADA, token=None, key_id="k", methods=("key",)))
+    world.sweep()
+    world.own.key = None
+    world.own.generation += 1
+    world.sweep()
+
+    assert ["key-unknown"] == reasons(cut)
     assert 1 == world.vigil.cuts["keys"]
 
 

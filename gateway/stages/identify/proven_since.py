@@ -15,11 +15,14 @@ from gateway.stages.identify.roles import Facts, find_claim
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
+    from gateway.core.gateway_key import GatewayKey
     from gateway.core.identity import Identity, PeerCertificate
     from gateway.core.revocation import Revocation
     from gateway.stages.identify import Identification
 
 ISSUER_GONE: Final = Refusal(Reason.TOKEN_ISSUER_UNKNOWN, "The token's issuer is no longer accepted here.")
+NO_KEY: Final = Refusal(Reason.KEY_UNKNOWN, "The key is no longer accepted here.")
+ENDED: Final = Refusal(Reason.KEY_EXPIRED, "The key has expired, or was replaced by a new one.")
 KEY_GONE: Final = Refusal(Reason.TOKEN_KEY_UNKNOWN, "The token's key is no longer one of its issuer's.")
 
 
@@ -28,16 +31,20 @@ def revoked(found: Revocation) -> Refusal:
     return Refusal(Reason.REVOKED, note=f"revocation {found.id} of {found.target.value}: {found.reason}")
 
 
-def unkeyed(identity: Identity, methods: Identification) -> Refusal | None:
-    """Tell whether the key that a token was verified with is gone, or its issuer is.
+def unkeyed(identity: Identity, methods: Identification, now: float) -> Refusal | None:
+    """Tell whether the key that a token was verified with is gone, or its issuer, or a gateway key.
 
     Args:
         identity: Who was proven.
         methods: What is trusted now.
+        now: Seconds since the epoch.
 
     Returns:
-        `TOKEN_ISSUER_UNKNOWN` or `TOKEN_KEY_UNKNOWN`; None if both are there, or no signature was involved.
+        `TOKEN_ISSUER_UNKNOWN`, `TOKEN_KEY_UNKNOWN`, `KEY_UNKNOWN` or `KEY_EXPIRED`; None if all are there,
+        or no key was involved.
     """
+    if identity.key_id is not None:
+        return _over(identity, None if methods.keys is None else methods.keys.find(identity.key_id), now)
     if "jwt" not in identity.methods:
         return None
     issuer = methods.issuers.get(identity.issuer)
@@ -48,6 +55,14 @@ def unkeyed(identity: Identity, methods: Identification) -> Refusal | None:
         if keys.find(kid, algorithm) is not None:
             return None
     return KEY_GONE
+
+
+def _over(identity: Identity, key: GatewayKey | None, now: float) -> Refusal | None:
+    """Tell whether a gateway key is gone, was replaced, or ends earlier than it did."""
+    if key is None or identity.issued not in {key.issued, key.previous_issued}:
+        return NO_KEY
+    until = key.expires if identity.issued == key.issued else min(key.previous_until, key.expires)
+    return None if now < until else ENDED
 
 
 def current_roles(
@@ -80,10 +95,15 @@ def current_roles(
             spiffe_id=identity.spiffe_id,
             certificates=names,
         )
+    elif identity.key_id is not None and methods.keys is not None:
+        key = methods.keys.find(identity.key_id)
+        groups = frozenset(key.groups if key is not None else ())
+        facts = Facts(groups=groups, subject=identity.key, spiffe_id=identity.spiffe_id, certificates=names)
+        return methods.roles.roles(facts) | (key.roles if key is not None else frozenset())
     elif identity.methods == ("mtls",):
         facts = Facts(spiffe_id=identity.spiffe_id, certificates=names)
     else:
-        return identity.roles  # of credentials whose roles are not made of claims
+        return identity.roles  # what another server said of a token is not asked again
     return methods.roles.roles(facts)
 
 
