@@ -15,6 +15,7 @@ from gateway.app.backends import compile_backends, reveal
 from gateway.app.findings import Findings
 from gateway.app.identities import compile_identification
 from gateway.app.onward import compile_exchanges, compile_onward
+from gateway.app.revocations import compile_revocations
 from gateway.app.routes import compile_routes
 from gateway.credentials.files import read_bounded
 from gateway.credentials.tls import server_context
@@ -31,6 +32,8 @@ if TYPE_CHECKING:
     from gateway.core.route import RouteTable
     from gateway.credentials.key_news import KeyNews
     from gateway.stages.identify import Identification
+    from gateway.state.revocations import RevocationIndex
+    from gateway.state.sealing import Seal
     from gateway.wire.pool import BackendSettings
 
 
@@ -53,6 +56,8 @@ class Compilation:
         state_password: Password of the store, or None.
         checkpoint_key: Signs checkpoints of the audit log, or None.
         blinding: Key of the digests that stand for identities and prompts in shared state.
+        revocations: Who is no longer believed; current once what keeps them has been started.
+        seal: Closes and opens what the fleet shares about revocations.
     """
 
     settings: Settings
@@ -68,6 +73,8 @@ class Compilation:
     state_password: str | None
     checkpoint_key: Ed25519PrivateKey | None
     blinding: bytes
+    revocations: RevocationIndex
+    seal: Seal
 
 
 def compile_settings(loaded: Loaded, directory: Path, clock: Clock) -> Compilation:
@@ -88,8 +95,9 @@ def compile_settings(loaded: Loaded, directory: Path, clock: Clock) -> Compilati
         with findings.at(("state", "password"), "make the secret readable"):
             state_password = reveal(settings.state.password, directory)
     blinding = _blinding(settings, state_password)
+    revocations, seal = compile_revocations(settings, directory, clock, blinding, findings)
     identification, key_sets = compile_identification(
-        settings, directory, clock, blinding, findings, _report_keys
+        settings, directory, clock, blinding, findings, _report_keys, revocations
     )
     is_alone = settings.state.url.scheme == "memory"
     routes = compile_routes(settings, None if is_alone else blinding, findings)
@@ -122,6 +130,8 @@ def compile_settings(loaded: Loaded, directory: Path, clock: Clock) -> Compilati
         state_password,
         checkpoint_key,
         blinding,
+        revocations,
+        seal,
     )
 
 

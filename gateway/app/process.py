@@ -21,12 +21,16 @@ from aiohttp import web
 from gateway import __version__
 from gateway.admin import AdminSources, build_admin, build_admin_runner
 from gateway.app.discovery import documents, metadata_url, proof_algorithms
+from gateway.app.gauges import gauges_of, revocation_gauges, state_gauges
 from gateway.app.peers import Peers
+from gateway.app.revocations import make_keeper
+from gateway.app.revoker import Revoker
 from gateway.app.shared_state import make_once, make_state
+from gateway.app.watch import Watch
 from gateway.credentials.certificates import Certificates
 from gateway.observe.audit import AuditLog, Signer
 from gateway.observe.log import LogSink, fault_reporter
-from gateway.observe.metrics import Gauge, Metrics
+from gateway.observe.metrics import Metrics
 from gateway.observe.recorder import Observer
 from gateway.observe.traces import Tracer
 from gateway.pipeline import Gateway
@@ -34,14 +38,16 @@ from gateway.runtime import Runtime
 from gateway.stages.refuse import Problems
 from gateway.state.redis import RedisStore
 from gateway.state.redis_counters import RedisCounters
+from gateway.vigil import Vigil
 from gateway.wire.downstream import Downstream
 from gateway.wire.pool import Pool
 from gateway.wire.service import ConnectionBounds, Service, Timeouts
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterator
+    from collections.abc import Iterator
 
     from gateway.app.compilation import Compilation
+    from gateway.app.revocations import Keeper
     from gateway.app.shared_state import Counters, Store
     from gateway.config.addresses import Listen
     from gateway.core.ports import Clock
@@ -85,6 +91,7 @@ class Process:
         Raises:
             OSError: An address cannot be listened on.
             AuditBroken: The audit log cannot be continued.
+            RevocationsBroken: The journal of revocations cannot be continued.
         """
         loop = asyncio.get_running_loop()
         for number in (signal.SIGTERM, signal.SIGINT):
@@ -105,6 +112,7 @@ class Process:
         settings = compilation.settings
         audit = self._open_audit(stack)
         store, counters = await self._open_state(stack)
+        keeper = await self._open_revocations(stack)
         async with asyncio.TaskGroup() as starting:  # together: an issuer that is away delays no other
             for keys in compilation.key_sets:
                 stack.push_async_callback(keys.stop)
@@ -115,7 +123,9 @@ class Process:
         tracer = self._open_traces(stack)
         metrics = Metrics(
             __version__,
-            _gauges(lambda: service, pool, audit, self._sink, lambda: observer) + _state_gauges(store),
+            gauges_of(lambda: service, pool, audit, self._sink, lambda: observer)
+            + state_gauges(store)
+            + revocation_gauges(keeper, lambda: vigil),
         )  # read when somebody asks: both are there by then
         observer = Observer(
             audit=audit,
@@ -125,32 +135,37 @@ class Process:
             schedule=partial(asyncio.get_running_loop().call_later, RECORD_DELAY),
         )
         stack.callback(observer.flush)
-        gateway = Gateway(
-            Runtime(
-                version=compilation.version,
-                clock=self._clock,
-                identification=compilation.identification,
-                routes=compilation.routes,
-                store=store,
-                counters=counters,
-                onward=compilation.onward.onward,
-                backends=pool,
-                record=observer,
-                problems=Problems(
-                    PROBLEM_TYPES,
-                    settings.assertions.issuer,
-                    fault_reporter(self._log),
-                    algorithms=proof_algorithms(settings),
-                    metadata=metadata_url(settings),
-                ),
-                documents=documents(settings, proof_algorithms(settings)),
-            )
-        )
+        gateway = Gateway(self._runtime(store, counters, pool, observer))
         service = self._make_service(gateway)
         stack.callback(service.close)
-        await self._open_admin(stack, metrics, store, observer)
+        vigil = self._open_watch(stack, gateway, keeper, service)
+        revoker = Revoker(keeper, gateway, audit, self._log, self._clock)
+        await self._open_admin(stack, metrics, store, observer, revoker)
         await self._listen(stack, service)
         return service
+
+    def _runtime(self, store: Store, counters: Counters, pool: Pool, observer: Observer) -> Runtime:
+        compilation = self._compilation
+        settings = compilation.settings
+        return Runtime(
+            version=compilation.version,
+            clock=self._clock,
+            identification=compilation.identification,
+            routes=compilation.routes,
+            store=store,
+            counters=counters,
+            onward=compilation.onward.onward,
+            backends=pool,
+            record=observer,
+            problems=Problems(
+                PROBLEM_TYPES,
+                settings.assertions.issuer,
+                fault_reporter(self._log),
+                algorithms=proof_algorithms(settings),
+                metadata=metadata_url(settings),
+            ),
+            documents=documents(settings, proof_algorithms(settings)),
+        )
 
     def _open_audit(self, stack: AsyncExitStack) -> AuditLog:
         settings = self._compilation.settings.audit
@@ -191,6 +206,19 @@ class Process:
             await counters.start()
         return store, counters
 
+    def _open_watch(self, stack: AsyncExitStack, gateway: Gateway, keeper: Keeper, service: Service) -> Vigil:
+        vigil = Vigil(gateway)
+        watch = Watch(vigil, keeper.index, service, self._log)
+        stack.callback(watch.stop)
+        watch.start()
+        return vigil
+
+    async def _open_revocations(self, stack: AsyncExitStack) -> Keeper:
+        keeper = make_keeper(self._compilation, self._clock)
+        stack.push_async_callback(keeper.stop)
+        await keeper.start()
+        return keeper
+
     def _open_traces(self, stack: AsyncExitStack) -> Tracer | None:
         traces = self._compilation.settings.traces
         if traces is None:
@@ -222,7 +250,12 @@ class Process:
         )
 
     async def _open_admin(
-        self, stack: AsyncExitStack, metrics: Metrics, store: Store, observer: Observer
+        self,
+        stack: AsyncExitStack,
+        metrics: Metrics,
+        store: Store,
+        observer: Observer,
+        revoker: Revoker,
     ) -> None:
         compilation = self._compilation
         admin = compilation.settings.admin
@@ -235,14 +268,22 @@ class Process:
                         "serving": self._is_ready,
                         "audit": observer.is_healthy,
                         "state": not isinstance(store, RedisStore) or store.is_ready,
+                        "revocations": compilation.revocations.is_current,
                     },
                     metrics=metrics.render,
                     keys=lambda: msgspec.json.decode(compilation.onward.assertions.jwks),
                     status=self._status,
+                    operations=revoker,
+                    clock=self._clock,
                 ),
                 token=compilation.admin_token,
             )
         )
+        if compilation.admin_token is None:
+            self._log.warning(
+                "operators-unproven",
+                mend="set `admin.token`: whoever reaches the admin listener may revoke, and lift",
+            )
         await runner.setup()
         stack.push_async_callback(runner.cleanup)
         listen = admin.listen
@@ -337,51 +378,3 @@ def _name(listen: Listen, bound: object) -> str:
         return f"unix:{listen.path}"
     port = bound[1] if isinstance(bound, tuple) else listen.port
     return f"[{listen.host}]:{port}" if ":" in listen.host else f"{listen.host}:{port}"
-
-
-def _state_gauges(store: Store) -> list[Gauge]:
-    if not isinstance(store, RedisStore):
-        return []
-    return [
-        Gauge("state_ready", "1 while the store of limits answers.", lambda: float(store.is_ready)),
-        Gauge(
-            "state_unavailable_total",
-            "Requests refused because the store did not answer.",
-            lambda: store.unavailable,
-            is_counter=True,
-        ),
-        Gauge(
-            "state_local_answers_total",
-            "Requests decided by the local share of the limits.",
-            lambda: store.local_answers,
-            is_counter=True,
-        ),
-    ]
-
-
-def _gauges(
-    service: Callable[[], Service],
-    pool: Pool,
-    audit: AuditLog,
-    sink: LogSink,
-    observer: Callable[[], Observer],
-) -> list[Gauge]:
-    return [
-        Gauge("connections", "Client connections open.", lambda: len(service().connections)),
-        Gauge("requests_active", "Requests being served.", lambda: service().active),
-        Gauge("body_bytes", "Bytes of request bodies held.", lambda: service().body_memory),
-        Gauge(
-            "connections_refused_total",
-            "Client connections refused before a request.",
-            lambda: service().refused_connections,
-            is_counter=True,
-        ),
-        Gauge("upstream_connections", "Connections to backends.", lambda: sum(pool.connections().values())),
-        Gauge("audit_backlog", "Records that wait to be written.", lambda: audit.backlog),
-        Gauge("audit_healthy", "1 while records can be written.", lambda: float(audit.is_healthy)),
-        Gauge("audit_lost_total", "Records lost.", lambda: audit.lost, is_counter=True),
-        Gauge("log_lost_total", "Log lines lost.", lambda: sink.lost, is_counter=True),
-        Gauge(
-            "recorder_failures_total", "Faults while recording.", lambda: observer().failures, is_counter=True
-        ),
-    ]

@@ -18,6 +18,7 @@ from gateway.config.checks import (
     keys,
     metadata,
     opaque,
+    revocations,
     routes,
     signals,
 )
@@ -52,6 +53,10 @@ CHECKS: Final[tuple[Callable[[Subject], Iterable[Finding]], ...]] = (
     metadata.check_metadata,
     bindings.check_bindings,
     exchanges.check_exchanges,
+    revocations.check_staleness,
+    revocations.check_secret,
+    revocations.check_journal,
+    revocations.check_continuous,
     certificates.check_files,
 )
 
