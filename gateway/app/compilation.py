@@ -12,17 +12,20 @@ from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
 from cryptography.hazmat.primitives.serialization import load_pem_private_key
 
 from gateway.app.backends import compile_backends, reveal
+from gateway.app.client_trust import ClientTrust
 from gateway.app.findings import Findings
 from gateway.app.identities import compile_identification
 from gateway.app.routes import compile_routes
 from gateway.credentials.assertions import SignedAssertions
 from gateway.credentials.files import read_bounded
 from gateway.credentials.tls import server_context
+from gateway.credentials.trust import Trust
 
 if TYPE_CHECKING:
     import ssl
     from pathlib import Path
 
+    from gateway.app.client_trust import Loaded as Listener
     from gateway.app.identities import KeySets
     from gateway.config.load import Loaded
     from gateway.config.schema import Settings
@@ -45,7 +48,9 @@ class Compilation:
         routes: All routes.
         backends: All backends.
         assertions: Signs for backends.
+        client_trust: Reads the files of the clients' listener again; None without TLS.
         server_tls: Context of the clients' listener, or None.
+        trust: Whom client certificates are believed from.
         admin_tls: Context of the operators' listener, or None.
         admin_token: What operators must show, or None.
         state_password: Password of the store, or None.
@@ -60,7 +65,9 @@ class Compilation:
     routes: RouteTable
     backends: tuple[BackendSettings, ...]
     assertions: SignedAssertions
+    client_trust: ClientTrust | None
     server_tls: ssl.SSLContext | None
+    trust: Trust
     admin_tls: ssl.SSLContext | None
     admin_token: str | None
     state_password: str | None
@@ -97,7 +104,10 @@ def compile_settings(loaded: Loaded, directory: Path, clock: Clock) -> Compilati
             settings.assertions.issuer,
             lifetime=settings.assertions.lifetime,
         )
-    server_tls, admin_tls = _listener_contexts(settings, clock, findings)
+    client_trust, listener = _client_trust(settings, clock, findings)
+    admin_tls: ssl.SSLContext | None = None
+    with findings.at(("admin", "tls"), "correct the files of this listener"):
+        admin_tls = _admin_context(settings, clock)
     admin_token: str | None = None
     if settings.admin is not None and settings.admin.token is not None:
         with findings.at(("admin", "token"), "make the secret readable"):
@@ -116,7 +126,9 @@ def compile_settings(loaded: Loaded, directory: Path, clock: Clock) -> Compilati
         routes,
         backends,
         assertions,
-        server_tls,
+        client_trust,
+        None if listener is None else listener.context,
+        Trust() if listener is None else listener.trust,
         admin_tls,
         admin_token,
         state_password,
@@ -129,28 +141,23 @@ def _report_keys(issuer: str, why: str) -> None:
     structlog.get_logger().warning("keys-unavailable", issuer=issuer, why=why)
 
 
-def _listener_contexts(
+def _client_trust(
     settings: Settings, clock: Clock, findings: Findings
-) -> tuple[ssl.SSLContext | None, ssl.SSLContext | None]:
-    server: ssl.SSLContext | None = None
-    admin: ssl.SSLContext | None = None
-    tls = settings.server.tls
-    if tls is not None:
-        with findings.at(("server", "tls"), "correct the files of this listener"):
-            server = server_context(
-                tls.certificate,
-                tls.private_key,
-                clock,
-                client_certificate=tls.client_certificate,
-                client_ca=tls.client_ca,
-                revocation_list=tls.revocation_list,
-                minimum_version="1.3" if tls.minimum_version == "1.3" else "1.2",
-            )
-    if settings.admin is not None and settings.admin.tls is not None:
-        own = settings.admin.tls
-        with findings.at(("admin", "tls"), "correct the files of this listener"):
-            admin = server_context(own.certificate, own.private_key, clock, client_certificate="none")
-    return server, admin
+) -> tuple[ClientTrust | None, Listener | None]:
+    if settings.server.tls is None:
+        return None, None
+    source = ClientTrust(settings.server.tls, clock)
+    loaded: Listener | None = None
+    with findings.at(("server", "tls"), "correct the files of this listener"):
+        loaded = source.load()
+    return source, loaded
+
+
+def _admin_context(settings: Settings, clock: Clock) -> ssl.SSLContext | None:
+    own = None if settings.admin is None else settings.admin.tls
+    if own is None:
+        return None
+    return server_context(own.certificate, own.private_key, clock, client_certificate="none")
 
 
 def _checkpoint_key(path: Path) -> Ed25519PrivateKey:

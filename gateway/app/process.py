@@ -22,7 +22,7 @@ from gateway import __version__
 from gateway.admin import AdminSources, build_admin, build_admin_runner
 from gateway.app.peers import Peers
 from gateway.app.shared_state import make_state
-from gateway.credentials.certificates import Certificates
+from gateway.credentials.chains import Chains
 from gateway.observe.audit import AuditLog, Signer
 from gateway.observe.log import LogSink, fault_reporter
 from gateway.observe.metrics import Gauge, Metrics
@@ -191,7 +191,7 @@ class Process:
         timeouts, bounds = server.timeouts, server.bounds
         return Service(
             gateway,
-            Peers(Certificates(), self._refused_certificate),
+            Peers(Chains(self._compilation.trust, self._clock), self._refused_certificate),
             hosts=server.hosts,
             timeouts=Timeouts(timeouts.handshake, timeouts.head, timeouts.keep_alive, timeouts.write),
             bounds=ConnectionBounds(
@@ -205,7 +205,10 @@ class Process:
 
     def _refused_certificate(self, address: str, refusal: Refusal) -> None:
         self._log.warning(
-            "certificate-refused", address=address, reason=refusal.reason.value, why=refusal.note
+            "certificate-refused",
+            address=address,
+            reason=refusal.reason.value,
+            why=refusal.note or refusal.detail,
         )
 
     async def _open_admin(

@@ -25,7 +25,11 @@ class ServerTls(Section):
     )
     revocation_list: FilePath | None = setting(
         None,
-        "PEM file: revocation lists of the client authorities. An expired list refuses everybody.",
+        "PEM file: revocation lists, one for each authority of a path, intermediates included (which must "
+        "then stand in `client_ca`). An expired list refuses everybody.",
+    )
+    revocation_grace: DurationOrZero = setting(
+        "0s", "How long a list still counts after its nextUpdate; never longer than its own period."
     )
     minimum_version: TlsVersion = setting("1.2", "Oldest TLS version that is spoken.")
 

@@ -34,8 +34,8 @@ def check_server(subject: Subject) -> Iterator[Finding]:
         message = "client certificates are asked for, but no authority for them is named"
         yield Finding(path, message, "add `client_ca:`, or write `client_certificate: none`", is_key=True)
     if tls.client_certificate == "none":
-        for key in ("client_ca", "revocation_list"):
-            if getattr(tls, key) is not None:
+        for key in ("client_ca", "revocation_list", "revocation_grace"):
+            if getattr(tls, key):
                 message = f"`{key}` has no effect: client certificates are not asked for"
                 yield Finding(
                     (*path, key), message, f"write `client_certificate: required`, or remove `{key}`"
