@@ -31,6 +31,7 @@ if TYPE_CHECKING:
     from gateway.config.schema import Settings
     from gateway.core.ports import Clock
     from gateway.core.route import RouteTable
+    from gateway.credentials.key_news import KeyNews
     from gateway.stages.identify import Identification
     from gateway.wire.pool import BackendSettings
 
@@ -137,8 +138,16 @@ def compile_settings(loaded: Loaded, directory: Path, clock: Clock) -> Compilati
     )
 
 
-def _report_keys(issuer: str, why: str) -> None:
-    structlog.get_logger().warning("keys-unavailable", issuer=issuer, why=why)
+def _report_keys(issuer: str, news: KeyNews) -> None:
+    log = structlog.get_logger()
+    if news.event == "keys-changed":
+        log.info(news.event, issuer=issuer, keys=news.size, kids=news.kids)
+    elif news.event == "keys-back":
+        log.info(news.event, issuer=issuer)
+    elif news.event == "keys-expired":
+        log.error(news.event, issuer=issuer)
+    else:
+        log.warning(news.event, issuer=issuer, why=news.why)
 
 
 def _client_trust(

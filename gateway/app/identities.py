@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from gateway.credentials.jwks import FileKeySet
-from gateway.credentials.remote import UrlKeySet
+from gateway.credentials.discovery import Discovery
+from gateway.credentials.fetch import Fetcher
+from gateway.credentials.jwks import FILE_INTERVAL, FileKeySet
+from gateway.credentials.remote import Endpoint, UrlKeySet
 from gateway.stages.identify import Identification, Issuer, RoleMap, RoleRule
 
 if TYPE_CHECKING:
@@ -17,12 +20,13 @@ if TYPE_CHECKING:
     from gateway.config.trust import Issuer as IssuerSettings
     from gateway.config.trust import Role
     from gateway.core.ports import Clock
+    from gateway.credentials.key_news import KeyNews
 
 KeySets = list[FileKeySet | UrlKeySet]
 
 
 def compile_identification(
-    settings: Settings, clock: Clock, findings: Findings, report: Callable[[str, str], None]
+    settings: Settings, clock: Clock, findings: Findings, report: Callable[[str, KeyNews], None]
 ) -> tuple[Identification, KeySets]:
     """Compile the section `identity` and the roles.
 
@@ -30,7 +34,7 @@ def compile_identification(
         settings: The settings.
         clock: Time.
         findings: Takes what is wrong.
-        report: Told issuer and reason when its keys cannot be fetched.
+        report: Told an issuer, and what happened to its keys.
 
     Returns:
         How callers are identified, and the key sets to start.
@@ -39,7 +43,8 @@ def compile_identification(
     issuers: list[Issuer] = []
     for index, issuer in enumerate(settings.identity.issuers):
         place = ("identity", "issuers", index)
-        with findings.at((*place, "jwks"), "give a readable JWK set with usable public keys"):
+        key = "issuer" if issuer.jwks is None else "jwks"
+        with findings.at((*place, key), "give a readable JWK set with usable public keys"):
             keys = _key_set(issuer, clock, report)
             key_sets.append(keys)
             with findings.at(place, "correct this issuer"):
@@ -54,13 +59,21 @@ def compile_identification(
 
 
 def _key_set(
-    issuer: IssuerSettings, clock: Clock, report: Callable[[str, str], None]
+    issuer: IssuerSettings, clock: Clock, report: Callable[[str, KeyNews], None]
 ) -> FileKeySet | UrlKeySet:
-    source = issuer.jwks
-    if source.scheme == "file":
-        return FileKeySet(Path(source.path), clock)
-    name = issuer.issuer
-    return UrlKeySet(source.text, clock, ca=issuer.jwks_ca, on_failure=lambda why: report(name, why))
+    tell = partial(report, issuer.issuer)
+    if issuer.jwks is not None and issuer.jwks.scheme == "file":
+        interval = min(issuer.refresh or FILE_INTERVAL, FILE_INTERVAL)
+        return FileKeySet(Path(issuer.jwks.path), clock, interval=interval, tell=tell)
+    fetcher = Fetcher(clock, networks=issuer.networks, ca=issuer.jwks_ca)
+    source: Endpoint | Discovery
+    if issuer.jwks is None:
+        origins = [(each.scheme, each.host, each.port) for each in issuer.jwks_origins]
+        hard_age = issuer.keys_hard_age
+        source = Discovery(issuer.issuer, fetcher, clock, origins=origins, hard_age=hard_age)
+    else:
+        source = Endpoint(issuer.jwks.text, fetcher)
+    return UrlKeySet(source, clock, refresh=issuer.refresh, hard_age=issuer.keys_hard_age, tell=tell)
 
 
 def _issuer(issuer: IssuerSettings, keys: FileKeySet | UrlKeySet) -> Issuer:

@@ -104,9 +104,10 @@ class Process:
         settings = compilation.settings
         audit = self._open_audit(stack)
         store, counters = await self._open_state(stack)
-        for keys in compilation.key_sets:
-            stack.push_async_callback(keys.stop)
-            await keys.start()
+        async with asyncio.TaskGroup() as starting:  # together: an issuer that is away delays no other
+            for keys in compilation.key_sets:
+                stack.push_async_callback(keys.stop)
+                starting.create_task(keys.start())
         pool = Pool(compilation.backends)
         stack.callback(pool.close)
         tracer = self._open_traces(stack)

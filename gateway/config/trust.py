@@ -4,6 +4,7 @@ from typing import Annotated, TypeAlias
 
 from pydantic import AfterValidator, Field, PlainValidator, WithJsonSchema
 
+from gateway.config.addresses import Network, Origin
 from gateway.config.patterns import CertificateName, ClaimValues, Name, SpiffePattern, SubjectName, Text
 from gateway.config.quantities import Duration, DurationOrZero
 from gateway.config.references import FilePath, KeySource
@@ -58,7 +59,11 @@ class Issuer(Section):
     """One issuer of tokens that is believed, and how far."""
 
     issuer: IssuerName = required("Exact value of the claim `iss`.")
-    jwks: KeySource = required("Where its public keys are: an `https://` URL, or `file:` and a path.")
+    jwks: KeySource | None = setting(
+        None,
+        "Where its public keys are: an `https://` URL, or `file:` and a path; none: they are discovered, "
+        "`issuer` being an `https://` URL.",
+    )
     audience: Text = required(
         "Exact value that the claim `aud` must have: this gateway's name at the issuer."
     )
@@ -76,6 +81,20 @@ class Issuer(Section):
     roles_claim: Text | None = setting(None, "Claim that holds role names, for `roles_from_token`.")
     jwks_ca: FilePath | None = setting(
         None, "PEM file: authorities of the server that has the keys; none: the system's."
+    )
+    jwks_origins: tuple[Origin, ...] = setting(
+        (), "Origins beside the issuer's own to which discovery may lead, e.g. `https://keys.example.org`."
+    )
+    networks: tuple[Network, ...] = setting(
+        (), "Networks that its servers must be in; none: public addresses only."
+    )
+    refresh: Duration | None = setting(
+        None,
+        "How often its keys are fetched, 1s to 1h; none: as the server's `max-age` says, within 5m and 1h; "
+        "a file is looked at every 5s at least.",
+    )
+    keys_hard_age: Duration = setting(
+        "24h", "How long the last fetched keys are used while newer ones cannot be fetched."
     )
 
 

@@ -9,7 +9,7 @@ from __future__ import annotations
 from dataclasses import replace
 from typing import TYPE_CHECKING, Final
 
-from gateway.config.checks import bindings, certificates, exposure, identities, routes
+from gateway.config.checks import bindings, certificates, exposure, identities, keys, routes
 from gateway.config.checks.findings import Finding, Subject
 
 if TYPE_CHECKING:
@@ -26,6 +26,7 @@ CHECKS: Final[tuple[Callable[[Subject], Iterable[Finding]], ...]] = (
     exposure.check_backends,
     exposure.check_traces,
     identities.check_issuers,
+    keys.check_keys,
     identities.check_roles,
     identities.check_anonymous,
     routes.check_names,

@@ -18,7 +18,7 @@ READS: Final = (("identity", "issuers"), ("server", "tls"), ("identity", "anonym
 
 
 def check_issuers(subject: Subject) -> Iterator[Finding]:
-    """Issuers are distinct, and their keys cannot be replaced on the way."""
+    """Issuers are distinct, and their dates mean something."""
     seen: dict[str, int] = {}
     for index, issuer in enumerate(subject.settings.identity.issuers):
         path = ("identity", "issuers", index)
@@ -26,15 +26,9 @@ def check_issuers(subject: Subject) -> Iterator[Finding]:
         if first != index:
             message = f"`{issuer.issuer}` stands twice: its tokens could be judged either way"
             yield Finding((*path, "issuer"), message, "keep one entry per issuer")
-        if issuer.jwks.scheme == "http" and not issuer.jwks.is_local:
-            message = "whoever sits on the network path could replace these keys"
-            yield Finding((*path, "jwks"), message, "write `https://`, or `file:` and a path")
         if issuer.skew > MAX_SKEW:
             message = "clocks this far apart make expired tokens valid"
             yield Finding((*path, "skew"), message, "write at most `60s`, and synchronise the clocks")
-        if issuer.jwks_ca is not None and issuer.jwks.scheme != "https":
-            message = "`jwks_ca` has no effect: the keys do not come by `https://`"
-            yield Finding((*path, "jwks_ca"), message, "remove it", ((*path, "jwks"),), is_key=True)
 
 
 def check_anonymous(subject: Subject) -> Iterator[Finding]:
