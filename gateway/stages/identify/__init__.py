@@ -18,9 +18,10 @@ from gateway.core.revocation import NOTHING_REVOKED
 from gateway.stages.identify.bearer import bearer_token, verify
 from gateway.stages.identify.cache import ProofCache, Proven
 from gateway.stages.identify.certificate import check_certificate
-from gateway.stages.identify.identity import anonymous, from_certificate, from_token
+from gateway.stages.identify.identity import anonymous, from_certificate, from_svid, from_token
 from gateway.stages.identify.issuer import Issuer
 from gateway.stages.identify.roles import RoleMap, RoleRule
+from gateway.stages.identify.svid import Domain, claimed, verify_svid
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping
@@ -29,7 +30,7 @@ if TYPE_CHECKING:
     from gateway.core.identity import Identity, PeerCertificate
     from gateway.core.ports import Revocations
 
-__all__ = ["Identification", "Issuer", "RoleMap", "RoleRule", "identify"]
+__all__ = ["Domain", "Identification", "Issuer", "RoleMap", "RoleRule", "identify"]
 
 # Credentials that are not verified here: beside a verified one they would be a second opinion on
 # who calls, alone they would be an unverified one.
@@ -67,6 +68,7 @@ class Identification:
 
     Args:
         issuers: Trusted token issuers, each `iss` once.
+        domains: Trust domains whose JWT-SVIDs are accepted, each name once.
         roles: The configuration's roles.
         anonymous_roles: Roles of callers without credentials; None refuses them.
         revocations: Who is no longer believed.
@@ -74,12 +76,13 @@ class Identification:
         capacity: How many tokens, certificates and addresses are remembered at least, each.
 
     Raises:
-        ValueError: Two entries for one issuer.
+        ValueError: Two entries for one issuer, or one trust domain.
     """
 
     __slots__ = (
         "anonymous_roles",
         "certificates",
+        "domains",
         "issuers",
         "realm",
         "revocations",
@@ -92,6 +95,7 @@ class Identification:
         self,
         issuers: Iterable[Issuer] = (),
         *,
+        domains: Iterable[Domain] = (),
         roles: RoleMap | None = None,
         anonymous_roles: frozenset[str] | None = None,
         revocations: Revocations = NOTHING_REVOKED,
@@ -102,7 +106,12 @@ class Identification:
         for issuer in issuers:
             if by_name.setdefault(issuer.issuer, issuer) is not issuer:
                 raise ValueError("an issuer has two entries")
+        by_domain: dict[str, Domain] = {}
+        for domain in domains:
+            if by_domain.setdefault(domain.name, domain) is not domain:
+                raise ValueError("a trust domain has two entries")
         self.issuers: Mapping[str, Issuer] = MappingProxyType(by_name)
+        self.domains: Mapping[str, Domain] = MappingProxyType(by_domain)
         self.roles = roles or RoleMap()
         self.anonymous_roles = anonymous_roles
         self.revocations = revocations
@@ -163,10 +172,17 @@ async def _by_token(
     known = methods.tokens.find(cache_key, now)
     if known is not None:
         return _cleared(known, methods)
-    verified = await verify(token, digest, methods.issuers, certificate, now)
-    identity = from_token(verified, certificate, methods.roles)
-    until = min(float(verified.expires), identity.expires)
-    proven = Proven(now, until, verified.generation, verified.issuer.keys, identity, UNCLEARED)
+    workload = claimed(token, methods.issuers, methods.domains) if methods.domains else None
+    if workload is not None:
+        svid = await verify_svid(workload, digest, certificate, now)
+        identity = from_svid(svid, certificate, methods.roles)
+        until = min(float(svid.expires), identity.expires)
+        proven = Proven(now, until, svid.generation, svid.domain.keys, identity, UNCLEARED)
+    else:
+        verified = await verify(token, digest, methods.issuers, certificate, now)
+        identity = from_token(verified, certificate, methods.roles)
+        until = min(float(verified.expires), identity.expires)
+        proven = Proven(now, until, verified.generation, verified.issuer.keys, identity, UNCLEARED)
     _cleared(proven, methods)
     methods.tokens.put(cache_key, proven)
     return identity
