@@ -13,25 +13,27 @@ from cryptography.hazmat.primitives.serialization import load_pem_private_key
 
 from gateway.app.backends import compile_backends, reveal
 from gateway.app.client_trust import ClientTrust
+from gateway.app.domains import compile_domains
 from gateway.app.findings import Findings
 from gateway.app.identities import compile_identification
 from gateway.app.routes import compile_routes
 from gateway.credentials.assertions import SignedAssertions
 from gateway.credentials.files import read_bounded
 from gateway.credentials.tls import server_context
-from gateway.credentials.trust import Trust
 
 if TYPE_CHECKING:
     import ssl
     from pathlib import Path
 
-    from gateway.app.client_trust import Loaded as Listener
     from gateway.app.identities import KeySets
     from gateway.config.load import Loaded
     from gateway.config.schema import Settings
     from gateway.core.ports import Clock
     from gateway.core.route import RouteTable
     from gateway.credentials.key_news import KeyNews
+    from gateway.credentials.tls import Dated
+    from gateway.credentials.trust_domains import TrustDomain
+    from gateway.credentials.watched import Watched
     from gateway.stages.identify import Identification
     from gateway.wire.pool import BackendSettings
 
@@ -48,10 +50,10 @@ class Compilation:
         key_sets: Keys of issuers, to be started.
         routes: All routes.
         backends: All backends.
+        backend_tls: Their TLS contexts by name, made again from their files.
         assertions: Signs for backends.
-        client_trust: Reads the files of the clients' listener again; None without TLS.
-        server_tls: Context of the clients' listener, or None.
-        trust: Whom client certificates are believed from.
+        domains: Trust domains by name, to be started.
+        client_trust: TLS of the clients' listener, and whom their certificates are believed from; or None.
         admin_tls: Context of the operators' listener, or None.
         admin_token: What operators must show, or None.
         state_password: Password of the store, or None.
@@ -65,10 +67,10 @@ class Compilation:
     key_sets: KeySets
     routes: RouteTable
     backends: tuple[BackendSettings, ...]
+    backend_tls: dict[str, Watched[Dated]]
     assertions: SignedAssertions
+    domains: dict[str, TrustDomain]
     client_trust: ClientTrust | None
-    server_tls: ssl.SSLContext | None
-    trust: Trust
     admin_tls: ssl.SSLContext | None
     admin_token: str | None
     state_password: str | None
@@ -94,18 +96,16 @@ def compile_settings(loaded: Loaded, directory: Path, clock: Clock) -> Compilati
         with findings.at(("state", "password"), "make the secret readable"):
             state_password = reveal(settings.state.password, directory)
     blinding = _blinding(settings, state_password)
-    identification, key_sets = compile_identification(settings, clock, findings, _report_keys)
+    domains, accepted = compile_domains(settings, clock, findings, _report_keys)
+    identification, key_sets = compile_identification(settings, clock, findings, _report_keys, accepted)
     is_alone = settings.state.url.scheme == "memory"
     routes = compile_routes(settings, None if is_alone else blinding, findings)
-    backends = compile_backends(settings, directory, clock, findings)
+    backends, backend_tls = compile_backends(settings, directory, clock, findings)
     assertions: SignedAssertions | None = None
     with findings.at(("assertions", "private_key"), "give an Ed25519 or P-256 private key in PEM form"):
-        assertions = SignedAssertions.from_file(
-            settings.assertions.private_key,
-            settings.assertions.issuer,
-            lifetime=settings.assertions.lifetime,
-        )
-    client_trust, listener = _client_trust(settings, clock, findings)
+        own = settings.assertions
+        assertions = SignedAssertions.from_file(own.private_key, own.issuer, lifetime=own.lifetime)
+    client_trust = _client_trust(settings, clock, findings, domains)
     admin_tls: ssl.SSLContext | None = None
     with findings.at(("admin", "tls"), "correct the files of this listener"):
         admin_tls = _admin_context(settings, clock)
@@ -126,10 +126,10 @@ def compile_settings(loaded: Loaded, directory: Path, clock: Clock) -> Compilati
         key_sets,
         routes,
         backends,
+        backend_tls,
         assertions,
+        domains,
         client_trust,
-        None if listener is None else listener.context,
-        Trust() if listener is None else listener.trust,
         admin_tls,
         admin_token,
         state_password,
@@ -151,15 +151,14 @@ def _report_keys(issuer: str, news: KeyNews) -> None:
 
 
 def _client_trust(
-    settings: Settings, clock: Clock, findings: Findings
-) -> tuple[ClientTrust | None, Listener | None]:
-    if settings.server.tls is None:
-        return None, None
-    source = ClientTrust(settings.server.tls, clock)
-    loaded: Listener | None = None
-    with findings.at(("server", "tls"), "correct the files of this listener"):
-        loaded = source.load()
-    return source, loaded
+    settings: Settings, clock: Clock, findings: Findings, domains: dict[str, TrustDomain]
+) -> ClientTrust | None:
+    tls = settings.server.tls
+    source: ClientTrust | None = None
+    if tls is not None:
+        with findings.at(("server", "tls"), "correct the files of this listener"):
+            source = ClientTrust(tls, clock, settings.identity.trust_domains, domains)
+    return source
 
 
 def _admin_context(settings: Settings, clock: Clock) -> ssl.SSLContext | None:

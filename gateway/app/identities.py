@@ -13,7 +13,7 @@ from gateway.credentials.remote import Endpoint, UrlKeySet
 from gateway.stages.identify import Identification, Issuer, RoleMap, RoleRule
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Mapping
+    from collections.abc import Callable, Iterable, Mapping
 
     from gateway.app.findings import Findings
     from gateway.config.schema import Settings
@@ -21,12 +21,17 @@ if TYPE_CHECKING:
     from gateway.config.trust import Role
     from gateway.core.ports import Clock
     from gateway.credentials.key_news import KeyNews
+    from gateway.stages.identify import Domain
 
 KeySets = list[FileKeySet | UrlKeySet]
 
 
 def compile_identification(
-    settings: Settings, clock: Clock, findings: Findings, report: Callable[[str, KeyNews], None]
+    settings: Settings,
+    clock: Clock,
+    findings: Findings,
+    report: Callable[[str, KeyNews], None],
+    domains: Iterable[Domain] = (),
 ) -> tuple[Identification, KeySets]:
     """Compile the section `identity` and the roles.
 
@@ -35,6 +40,7 @@ def compile_identification(
         clock: Time.
         findings: Takes what is wrong.
         report: Told an issuer, and what happened to its keys.
+        domains: Trust domains whose JWT-SVIDs are accepted.
 
     Returns:
         How callers are identified, and the key sets to start.
@@ -52,6 +58,7 @@ def compile_identification(
     anonymous = settings.identity.anonymous
     identification = Identification(
         issuers,
+        domains=domains,
         roles=RoleMap(_role(name, role) for name, role in settings.roles.items()),
         anonymous_roles=None if anonymous is None else frozenset(anonymous.roles),
     )

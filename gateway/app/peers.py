@@ -1,18 +1,23 @@
-"""Tells who is at the other end of a new client connection, and whether they still are."""
+"""Tells who is at the other end of a client connection, when it begins and whenever the trust has changed."""
 
 from __future__ import annotations
 
 from _ssl import ENCODING_DER
-from typing import TYPE_CHECKING, Any, Protocol, final
+from typing import TYPE_CHECKING, Any, Final, Protocol, final
 
 from gateway.core.identity import Peer
-from gateway.core.refusal import Refusal
+from gateway.core.refusal import Reason, Refusal, Source
 
 if TYPE_CHECKING:
     import ssl
-    from collections.abc import Callable
+    from collections.abc import Callable, Iterable
 
+    from gateway.core.identity import PeerCertificate
     from gateway.credentials.chains import Chains
+    from gateway.wire.downstream import Downstream
+
+
+BUG: Final = Refusal(Reason.INTERNAL, note="its certificate could not be looked at", source=Source.GATEWAY)
 
 
 class Informed(Protocol):
@@ -37,6 +42,13 @@ def peer_chain(ssl_object: ssl.SSLObject) -> tuple[bytes, ...]:
     sent = () if read is None else read() or ()
     chain = tuple(one if isinstance(one, bytes) else one.public_bytes(ENCODING_DER) for one in sent)
     return chain if chain and chain[0] == leaf else (leaf,)
+
+
+def _judge(chain: tuple[bytes, ...], chains: Chains) -> PeerCertificate | Refusal:
+    try:
+        return chains.verify(chain)
+    except Exception:  # noqa: BLE001 - our bug: this one is not believed, and the others are still looked at
+        return BUG
 
 
 @final
@@ -65,8 +77,39 @@ class Peers:
         chain = peer_chain(ssl_object)
         if not chain:
             return Peer(address, port, tls=ssl_object.version())
-        certificate = self._chains.verify(chain)
+        certificate = _judge(chain, self._chains)
         if isinstance(certificate, Refusal):
             self._report(address, certificate)
             return None
         return Peer(address, port, certificate, ssl_object.version())
+
+
+def recheck(connections: Iterable[Downstream], chains: Chains, report: Callable[[str, Refusal], None]) -> int:
+    """Look at every open connection again, and end those whose client is no longer believed.
+
+    Idle ones are closed, running exchanges end with the refusal. Synchronous: called in the turn of the
+    event loop in which the trust was replaced, no request can slip in between, and so no request has to
+    ask. What a client sent is still in its TLS object: nothing is kept for this.
+
+    Args:
+        connections: The open connections; the collection may change meanwhile.
+        chains: Judges, under the trust of now.
+        report: Told the address and the reason of each that is ended.
+
+    Returns:
+        How many were ended.
+    """
+    ended = 0
+    for connection in list(connections):
+        peer = connection.peer
+        ssl_object = connection.transport_info("ssl_object")
+        if peer is None or peer.certificate is None or ssl_object is None or connection.is_ending:
+            continue
+        certificate = _judge(peer_chain(ssl_object), chains)
+        if isinstance(certificate, Refusal):
+            ended += 1
+            report(peer.address, certificate)
+            connection.distrust(certificate)
+        elif certificate != peer.certificate:  # another path, which may end earlier
+            connection.peer = Peer(peer.address, peer.port, certificate, peer.tls)
+    return ended

@@ -20,9 +20,12 @@ from aiohttp import web
 
 from gateway import __version__
 from gateway.admin import AdminSources, build_admin, build_admin_runner
+from gateway.app.listener import Listener
 from gateway.app.peers import Peers
+from gateway.app.renewal import Renewal
 from gateway.app.shared_state import make_state
 from gateway.credentials.chains import Chains
+from gateway.credentials.trust import Trust
 from gateway.observe.audit import AuditLog, Signer
 from gateway.observe.log import LogSink, fault_reporter
 from gateway.observe.metrics import Gauge, Metrics
@@ -38,7 +41,7 @@ from gateway.wire.pool import Pool
 from gateway.wire.service import ConnectionBounds, Service, Timeouts
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterator
+    from collections.abc import Callable, Iterable, Iterator
 
     from gateway.app.compilation import Compilation
     from gateway.app.shared_state import Counters, Store
@@ -46,7 +49,6 @@ if TYPE_CHECKING:
     from gateway.core.ports import Clock
     from gateway.core.refusal import Refusal
 
-BACKLOG = 2048  # connections that the kernel may hold for us
 RECORD_DELAY = 0.005  # seconds for which finished exchanges are kept to be written together
 DRAIN_STEP = 0.05  # seconds between two looks at whether everything is served
 CUT_OFF_SECONDS = 2.0  # for those cut off to be written down before the audit log closes
@@ -105,15 +107,18 @@ class Process:
         audit = self._open_audit(stack)
         store, counters = await self._open_state(stack)
         async with asyncio.TaskGroup() as starting:  # together: an issuer that is away delays no other
-            for keys in compilation.key_sets:
+            for keys in (*compilation.key_sets, *compilation.domains.values()):
                 stack.push_async_callback(keys.stop)
                 starting.create_task(keys.start())
         pool = Pool(compilation.backends)
         stack.callback(pool.close)
+        renewal = self._make_renewal(pool, lambda: service.connections)
         tracer = self._open_traces(stack)
         metrics = Metrics(
             __version__,
-            _gauges(lambda: service, pool, audit, self._sink, lambda: observer) + _state_gauges(store),
+            _gauges(lambda: service, pool, audit, self._sink, lambda: observer)
+            + _state_gauges(store)
+            + renewal.gauges(),
         )  # read when somebody asks: both are there by then
         observer = Observer(
             audit=audit,
@@ -137,10 +142,13 @@ class Process:
                 problems=Problems(PROBLEM_TYPES, settings.assertions.issuer, fault_reporter(self._log)),
             )
         )
-        service = self._make_service(gateway)
+        service = self._make_service(gateway, renewal.chains)
         stack.callback(service.close)
+        renewal.apply()  # bundles that were fetched meanwhile
         await self._open_admin(stack, metrics, store, observer)
-        await self._listen(stack, service)
+        listener = await self._listen(stack, service)
+        stack.push_async_callback(renewal.stop)
+        renewal.start(listener)
         return service
 
     def _open_audit(self, stack: AsyncExitStack) -> AuditLog:
@@ -187,12 +195,27 @@ class Process:
         stack.callback(tracer.close)
         return tracer
 
-    def _make_service(self, gateway: Gateway) -> Service:
+    def _make_renewal(self, pool: Pool, connections: Callable[[], Iterable[Downstream]]) -> Renewal:
+        compilation = self._compilation
+        clients = compilation.client_trust
+        return Renewal(
+            self._clock,
+            self._log,
+            compilation.settings.server.watch,
+            connections=connections,
+            pool=pool,
+            backends=compilation.backend_tls,
+            clients=clients,
+            chains=Chains(Trust() if clients is None else clients.trust, self._clock),
+            domains=compilation.domains.values(),
+        )
+
+    def _make_service(self, gateway: Gateway, chains: Chains) -> Service:
         server = self._compilation.settings.server
         timeouts, bounds = server.timeouts, server.bounds
         return Service(
             gateway,
-            Peers(Chains(self._compilation.trust, self._clock), self._refused_certificate),
+            Peers(chains, self._refused_certificate),
             hosts=server.hosts,
             timeouts=Timeouts(timeouts.handshake, timeouts.head, timeouts.keep_alive, timeouts.write),
             bounds=ConnectionBounds(
@@ -255,36 +278,22 @@ class Process:
             "routes": [route.name for route in self._compilation.routes.routes],
         }
 
-    async def _listen(self, stack: AsyncExitStack, service: Service) -> None:
-        loop = asyncio.get_running_loop()
+    async def _listen(self, stack: AsyncExitStack, service: Service) -> Listener:
         listen = self._compilation.settings.server.listen
-        tls = self._compilation.server_tls
-        timeout = None if tls is None else service.timeouts.handshake
+        clients = self._compilation.client_trust
 
         def protocol() -> asyncio.Protocol:
             return cast("asyncio.Protocol", Downstream(service))  # one in all but the base class
 
+        listener = Listener(protocol, service.timeouts.handshake)
+        path = None if listen.path is None else str(listen.path)
+        tls = None if clients is None else clients.context
         with _said(listen):
-            if listen.path is not None:
-                server = await loop.create_unix_server(
-                    protocol,
-                    listen.path,
-                    backlog=BACKLOG,
-                    ssl=tls,
-                    ssl_handshake_timeout=timeout,
-                )
-            else:
-                server = await loop.create_server(
-                    protocol,
-                    listen.host,
-                    listen.port,
-                    backlog=BACKLOG,
-                    ssl=tls,
-                    ssl_handshake_timeout=timeout,
-                )
+            name = await listener.open(listen.host, listen.port, path, tls)
         stack.callback(service.abort)
-        stack.callback(server.close)
-        self.addresses["listen"] = _name(listen, server.sockets[0].getsockname())
+        stack.callback(listener.close)
+        self.addresses["listen"] = _name(listen, name)
+        return listener
 
     async def _drain(self, service: Service) -> None:
         """Let running requests end, for as long as the settings say."""

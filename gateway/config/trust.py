@@ -10,6 +10,7 @@ from gateway.config.quantities import Duration, DurationOrZero
 from gateway.config.references import FilePath, KeySource
 from gateway.config.section import Section, required, setting
 from gateway.config.texts import describe, refused
+from gateway.config.trust_domains import TrustDomain, TrustDomainName
 
 ALGORITHMS = (
     "RS256",
@@ -110,6 +111,11 @@ class Identification(Section):
     """How callers prove who they are."""
 
     issuers: tuple[Issuer, ...] = setting((), "Issuers of tokens; none: certificates alone.")
+    trust_domains: dict[TrustDomainName, TrustDomain] = setting(
+        {},
+        "SPIFFE trust domains by name. With any, a SPIFFE ID of another one is refused; without, SPIFFE IDs "
+        "are believed from `server.tls.client_ca`.",
+    )
     anonymous: Anonymous | None = setting(
         None, "Lets callers without credentials in, under these roles. Without it they are refused."
     )

@@ -116,14 +116,10 @@ class Authorities:
             .extension_policies(ca_policy=_AUTHORITY, ee_policy=_LEAF)
         )
         try:
-            verified = policy.build_client_verifier().verify(leaf, [*sent, *self.helpers])
+            path = tuple(policy.build_client_verifier().verify(leaf, [*sent, *self.helpers]).chain)
+            found = fault(path, domain)
         except VerificationError:  # its text quotes the certificate
             return untrusted("no valid path to an authority")
-        except UNREADABLE:
-            return untrusted("a certificate of the path cannot be read")
-        path = tuple(verified.chain)
-        try:
-            found = fault(path, domain)
         except UNREADABLE:
             return untrusted("a certificate of the path cannot be read")
         return path if found is None else untrusted(found)

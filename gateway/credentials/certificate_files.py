@@ -63,24 +63,21 @@ def check_dates(path: Path, certificate: x509.Certificate, now: float) -> None:
         raise TlsError(f"{path} is not valid before {certificate.not_valid_before_utc:%Y-%m-%d %H:%M} UTC")
 
 
-def is_valid_at(certificate: x509.Certificate, now: float) -> bool:
-    """Tell whether a certificate's dates hold."""
-    begins, ends = certificate.not_valid_before_utc, certificate.not_valid_after_utc
-    return begins.timestamp() <= now <= ends.timestamp()
-
-
 def read_authorities(path: Path, clock: Clock) -> list[x509.Certificate]:
-    """Read the authorities of a PEM file that are valid now: expired ones beside them do no harm.
+    """Read the authorities of a PEM file, of which one at least is valid now.
+
+    Old ones may stay beside their successors, and those of tomorrow be there already: dates are checked
+    for every path.
 
     Raises:
         TlsError: It is unreadable, or none is valid.
     """
     now = clock.wall()
     found = read_certificates(path)
-    valid = [one for one in found if is_valid_at(one, now)]
-    if not valid:
+    begun = [one for one in found if one.not_valid_before_utc.timestamp() <= now]
+    if not any(now <= one.not_valid_after_utc.timestamp() for one in begun):
         check_dates(path, found[0], now)
-    return valid
+    return found
 
 
 def _can_vouch(authority: x509.Certificate) -> bool:

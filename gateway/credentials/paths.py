@@ -46,7 +46,7 @@ def is_soundly_signed(signed: x509.Certificate | x509.CertificateRevocationList)
     try:
         algorithm = signed.signature_hash_algorithm
     except UnsupportedAlgorithm:
-        return False
+        algorithm = None
     return algorithm is not None and algorithm.name in HASHES
 
 

@@ -9,7 +9,7 @@ resumed or not, so that a list, a grace and a reason for the log exist in one pl
 from __future__ import annotations
 
 import ssl
-from typing import TYPE_CHECKING, Final, Literal
+from typing import TYPE_CHECKING, Final, Literal, NamedTuple, final
 
 from cryptography import x509
 from cryptography.hazmat.primitives.serialization import Encoding
@@ -30,8 +30,9 @@ if TYPE_CHECKING:
 ClientCertificate = Literal["required", "optional", "none"]
 Version = Literal["1.2", "1.3"]
 
-__all__ = ["TlsError", "check_server_identity", "client_context", "server_context"]
+__all__ = ["Dated", "TlsError", "check_server_identity", "client_context", "dated", "server_context"]
 
+NEVER: Final = float("inf")
 CIPHERS: Final = "ECDHE+AESGCM:ECDHE+CHACHA20"  # TLS 1.2: forward secrecy and AEAD only (RFC 9325, 4.2)
 VERSIONS: Final = {"1.2": ssl.TLSVersion.TLSv1_2, "1.3": ssl.TLSVersion.TLSv1_3}
 VERIFY_MODES: Final = {
@@ -39,6 +40,31 @@ VERIFY_MODES: Final = {
     "optional": ssl.CERT_OPTIONAL,
     "none": ssl.CERT_NONE,
 }
+
+
+@final
+class Dated(NamedTuple):
+    """A context, and when what it shows ends.
+
+    Args:
+        context: For handshakes.
+        ends: Earliest end of our own certificate and its chain, seconds since the epoch.
+    """
+
+    context: ssl.SSLContext
+    ends: float
+
+
+def dated(context: ssl.SSLContext, certificate: Path | None) -> Dated:
+    """Add the end of our own certificates to a context that shows them.
+
+    Raises:
+        TlsError: They cannot be read any more.
+    """
+    if certificate is None:
+        return Dated(context, NEVER)
+    ends = min(one.not_valid_after_utc.timestamp() for one in read_certificates(certificate))
+    return Dated(context, ends)
 
 
 def _load_own(context: ssl.SSLContext, certificate: Path, private_key: Path, clock: Clock) -> None:

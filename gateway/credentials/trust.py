@@ -101,6 +101,8 @@ class Trust:
         Returns:
             What is believed and why, or why not.
         """
+        if not chain:
+            return LEAF_UNREADABLE
         if len(chain) > MAX_SENT:
             return TOO_MANY
         read = read_certificate(chain[0])

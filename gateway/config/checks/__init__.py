@@ -9,7 +9,7 @@ from __future__ import annotations
 from dataclasses import replace
 from typing import TYPE_CHECKING, Final
 
-from gateway.config.checks import bindings, certificates, exposure, identities, keys, routes
+from gateway.config.checks import bindings, certificates, domains, exposure, identities, keys, routes
 from gateway.config.checks.findings import Finding, Subject
 
 if TYPE_CHECKING:
@@ -36,6 +36,7 @@ CHECKS: Final[tuple[Callable[[Subject], Iterable[Finding]], ...]] = (
     routes.check_limits,
     bindings.check_bindings,
     certificates.check_files,
+    domains.check_trust_domains,
 )
 
 

@@ -14,7 +14,12 @@ if TYPE_CHECKING:
 
 MAX_SKEW: Final = 60.0  # seconds
 TOKEN_LINES: Final = ("groups", "claims", "subjects", "clients", "roles_from_token")
-READS: Final = (("identity", "issuers"), ("server", "tls"), ("identity", "anonymous"))
+READS: Final = (
+    ("identity", "issuers"),
+    ("server", "tls"),
+    ("identity", "anonymous"),
+    ("identity", "trust_domains"),
+)
 
 
 def check_issuers(subject: Subject) -> Iterator[Finding]:
@@ -38,7 +43,9 @@ def check_anonymous(subject: Subject) -> Iterator[Finding]:
         message = "callers without any credential are let in"
         mend = "remove `anonymous` unless the models behind these roles are for everybody"
         yield Finding(("identity", "anonymous"), message, mend, is_warning=True, is_key=True)
-    elif not settings.identity.issuers and not _asks_for_certificates(subject):
+    elif not (
+        settings.identity.issuers or settings.identity.trust_domains or _asks_for_certificates(subject)
+    ):
         message = "nobody can be identified: there are no issuers, and no client certificates are asked for"
         mend = "add an issuer to `identity`, or `client_certificate: required` to `server.tls`"
         yield Finding(("identity",), message, mend, READS, is_key=True)
@@ -78,6 +85,7 @@ def _is_reachable(subject: Subject, role: Role) -> bool:
     has_certificates = _asks_for_certificates(subject)
     if has_tokens and any(getattr(role, line) for line in TOKEN_LINES):
         return True
-    return (bool(role.spiffe) and (has_tokens or has_certificates)) or (
+    has_domains = bool(subject.settings.identity.trust_domains)
+    return (bool(role.spiffe) and (has_tokens or has_certificates or has_domains)) or (
         bool(role.certificates) and has_certificates
     )

@@ -41,14 +41,16 @@ def test_authorities_and_lists(tmp_path: Path) -> None:
 
 
 def test_old_authorities_may_stay_beside_new_ones(tmp_path: Path) -> None:
-    """They are left out; alone, they are an error."""
-    old = Ca("old", NOW - 40 * DAY)
+    """And those of tomorrow be there already; without one that is valid today, the file is an error."""
+    old, soon = Ca("old", NOW - 40 * DAY), Ca("soon", NOW + 40 * DAY)
 
-    assert [ROOT.certificate] == read_authorities(write(tmp_path, "both.pem", old.pem + ROOT.pem), CLOCK)
+    assert [old.certificate, ROOT.certificate, soon.certificate] == read_authorities(
+        write(tmp_path, "all.pem", old.pem + ROOT.pem + soon.pem), CLOCK
+    )
     with pytest.raises(TlsError, match=r"old\.pem expired on"):
         read_authorities(write(tmp_path, "old.pem", old.pem), CLOCK)
     with pytest.raises(TlsError, match=r"soon\.pem is not valid before"):
-        read_authorities(write(tmp_path, "soon.pem", Ca("soon", NOW + 40 * DAY).pem), CLOCK)
+        read_authorities(write(tmp_path, "soon.pem", soon.pem), CLOCK)
 
 
 def test_authorities_that_could_never_vouch(tmp_path: Path) -> None:

@@ -337,6 +337,26 @@ def test_signatures_over_broken_hashes(tmp_path: Path) -> None:
         found[name] = is_soundly_signed(leaf), isinstance(Authorities([root]).find_path(leaf, [], now), tuple)
 
     assert found == {"sha1": (False, False), "md5": (False, False), "sha256": (True, True)}
+    openssl(
+        tmp_path,
+        *[
+            "x509",
+            "-req",
+            "-in",
+            "leaf.csr",
+            "-CA",
+            "ca.pem",
+            "-CAkey",
+            "ca.key",
+            "-CAcreateserial",
+            "-out",
+            "v1.pem",
+        ],
+    )
+    old = x509.load_pem_x509_certificate((tmp_path / "v1.pem").read_bytes())
+    assert fault([old], None) == "a certificate is not of version 3"
+    edwards = Ca("edwards", NOW, key=ed25519.Ed25519PrivateKey.generate())
+    assert is_soundly_signed(edwards.issue().certificate)
 
 
 @pytest.mark.filterwarnings("ignore::cryptography.utils.CryptographyDeprecationWarning")
@@ -355,6 +375,23 @@ def test_what_only_our_own_rules_see() -> None:
     assert "serial number" in (said(negative) or "")
     assert "hash" in (said(unknown_hash) or "")
     assert fault([ROOT.issue(ID, serial=1 << 158).certificate, ROOT.certificate], None) is None
+
+
+def test_extensions_that_cannot_be_read() -> None:
+    """Whoever finds it first, nobody is believed for it; a certificate of version 1 has none at all."""
+    garbled = x509.UnrecognizedExtension(x509.NameConstraints.oid, b"\x04\x01\x00")
+    one = between(more={x509.NameConstraints: (garbled, True)})
+    odd = between(
+        more={
+            x509.PolicyConstraints: (
+                x509.UnrecognizedExtension(x509.PolicyConstraints.oid, b"\x05\x00"),
+                False,
+            )
+        }
+    )
+
+    assert note(one.issue(ID), one) is not None
+    assert note(odd.issue(ID), odd) == "a certificate of the path cannot be read"
 
 
 def test_dates_are_those_of_the_whole_path() -> None:

@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 from cryptography import x509
-from cryptography.hazmat.primitives.asymmetric import ec
+from cryptography.hazmat.primitives.asymmetric import ec, ed448
 
 from gateway.core.refusal import Reason, Refusal, Source
 from gateway.credentials.authorities import Authorities
@@ -197,7 +197,10 @@ def test_authorities_of_an_unknown_kind_sign_nothing() -> None:
     odd = ROOT.der.replace(bytes.fromhex("06082a8648ce3d030107"), bytes.fromhex("06082a8648ce3d030106"))
     unknown = x509.load_der_x509_certificate(odd)
     [revoked] = parse_lists(ROOT.revoke())
+    other_kind = Ca("root", NOW, key=ed448.Ed448PrivateKey.generate())
 
+    with pytest.raises(ListError, match="not signed"):
+        RevocationList(revoked, [other_kind.certificate], NOW)
     with pytest.raises(ListError, match="not signed"):
         RevocationList(revoked, [unknown], NOW)
     assert RevocationList(revoked, [unknown, ROOT.certificate], NOW).number == 1

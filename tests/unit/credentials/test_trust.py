@@ -105,6 +105,7 @@ def test_chains_of_the_wrong_form() -> None:
     """Too many certificates, unreadable ones anywhere, one too large, an authority as a client."""
     leaf = ONE.issue(A)
     assert TOO_MANY is FEDERATION.judge([leaf.der] * (MAX_SENT + 1), NOW)
+    assert UNREADABLE is FEDERATION.judge([], NOW)
     assert UNREADABLE is FEDERATION.judge([b"\x30\x00"], NOW)
     assert UNREADABLE is FEDERATION.judge([leaf.der, b"\x30\x00"], NOW)
     assert UNREADABLE is FEDERATION.judge([leaf.der, b"\x00" * 65537], NOW)
