@@ -2,14 +2,17 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any, cast
 
 from structlog.testing import capture_logs
 
 from gateway.app.compilation import _report_keys
+from gateway.core.call import Call
+from gateway.core.identity import Peer
 from gateway.credentials.bundles import write_bundle
 from gateway.credentials.key_news import KeyNews
 from gateway.credentials.trust_domains import BundleEndpoint, BundleFile
+from gateway.stages.identify import identify
 from tests.pki import Ca
 from tests.unit.app.settings import CLOCK, FULL, line_of
 
@@ -75,3 +78,15 @@ def test_what_happens_to_a_bundle_is_said_as_for_keys() -> None:
     assert [("keys-unavailable", "spiffe://one.example", "timeout")] == [
         (line["event"], line["issuer"], line["why"]) for line in lines
     ]
+
+
+async def test_a_development_token_is_a_jwt_svid(directory: Directory) -> None:
+    """What the documentation says to try: bundle with the issuer's keys, token of a workload without `iss`."""
+    directory.write("one.json", write_bundle([ONE.certificate], [directory.issuer.signer.jwk]))
+    made = directory.compile(TEXT)
+    token = directory.issuer.mint("spiffe://one.example/a", headers={"typ": "JWT"}, omit=["iss"])
+    fields = {b"authorization": f"Bearer {token}".encode()}
+    call = Call("id", "POST", "/", "", fields, Peer("192.0.2.1", 1), cast("Any", None))
+    found = await identify(call, made.identification, CLOCK.wall())
+
+    assert ("spiffe://one.example/a", ("jwt",)) == (found.key, found.methods)
