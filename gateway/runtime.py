@@ -2,14 +2,28 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
-from typing import TYPE_CHECKING, final
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING, NamedTuple, final
 
 if TYPE_CHECKING:
-    from gateway.core.ports import Assertions, Backends, Clock, Counters, Recorder, Store
+    from collections.abc import Mapping
+
+    from gateway.core.ports import Backends, Clock, Counters, Onward, Recorder, Store
     from gateway.core.route import RouteTable
     from gateway.stages.identify import Identification
     from gateway.stages.refuse import Problems
+
+
+class Document(NamedTuple):
+    """What the gateway says of itself under one path, made once.
+
+    Args:
+        headers: Field lines, each with CRLF, without framing fields.
+        body: The whole body.
+    """
+
+    headers: bytes
+    body: bytes
 
 
 @final
@@ -24,10 +38,11 @@ class Runtime:
         routes: What may be called at all.
         store: Limits.
         counters: Behaviour.
-        assertions: The gateway's own signature for backends.
+        onward: Who asks, in a form that backends believe.
         backends: The way to the models.
         record: What is written at the end.
         problems: How refusals look to a client.
+        documents: By path, what the gateway says of itself to everybody.
     """
 
     version: str
@@ -36,7 +51,8 @@ class Runtime:
     routes: RouteTable
     store: Store
     counters: Counters
-    assertions: Assertions
+    onward: Onward
     backends: Backends
     record: Recorder
     problems: Problems
+    documents: Mapping[str, Document] = field(default_factory=dict)

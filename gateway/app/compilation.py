@@ -16,8 +16,8 @@ from gateway.app.client_trust import ClientTrust
 from gateway.app.domains import compile_domains
 from gateway.app.findings import Findings
 from gateway.app.identities import compile_identification
+from gateway.app.onward import compile_onward
 from gateway.app.routes import compile_routes
-from gateway.credentials.assertions import SignedAssertions
 from gateway.credentials.files import read_bounded
 from gateway.credentials.tls import server_context
 
@@ -30,6 +30,7 @@ if TYPE_CHECKING:
     from gateway.config.schema import Settings
     from gateway.core.ports import Clock
     from gateway.core.route import RouteTable
+    from gateway.credentials.assertions import SignedAssertions
     from gateway.credentials.key_news import KeyNews
     from gateway.credentials.tls import Dated
     from gateway.credentials.trust_domains import TrustDomain
@@ -51,7 +52,7 @@ class Compilation:
         routes: All routes.
         backends: All backends.
         backend_tls: Their TLS contexts by name, made again from their files.
-        assertions: Signs for backends.
+        onward: Tells backends who asks.
         domains: Trust domains by name, to be started.
         client_trust: TLS of the clients' listener, and whom their certificates are believed from; or None.
         admin_tls: Context of the operators' listener, or None.
@@ -68,7 +69,7 @@ class Compilation:
     routes: RouteTable
     backends: tuple[BackendSettings, ...]
     backend_tls: dict[str, Watched[Dated]]
-    assertions: SignedAssertions
+    onward: SignedAssertions
     domains: dict[str, TrustDomain]
     client_trust: ClientTrust | None
     admin_tls: ssl.SSLContext | None
@@ -97,14 +98,15 @@ def compile_settings(loaded: Loaded, directory: Path, clock: Clock) -> Compilati
             state_password = reveal(settings.state.password, directory)
     blinding = _blinding(settings, state_password)
     domains, accepted = compile_domains(settings, clock, findings, _report_keys)
-    identification, key_sets = compile_identification(settings, clock, findings, _report_keys, accepted)
+    identification, key_sets = compile_identification(
+        settings, directory, clock, blinding, findings, _report_keys, accepted
+    )
     is_alone = settings.state.url.scheme == "memory"
     routes = compile_routes(settings, None if is_alone else blinding, findings)
     backends, backend_tls = compile_backends(settings, directory, clock, findings)
-    assertions: SignedAssertions | None = None
+    onward: SignedAssertions | None = None
     with findings.at(("assertions", "private_key"), "give an Ed25519 or P-256 private key in PEM form"):
-        own = settings.assertions
-        assertions = SignedAssertions.from_file(own.private_key, own.issuer, lifetime=own.lifetime)
+        onward = compile_onward(settings, findings)
     client_trust = _client_trust(settings, clock, findings, domains)
     admin_tls: ssl.SSLContext | None = None
     with findings.at(("admin", "tls"), "correct the files of this listener"):
@@ -118,7 +120,7 @@ def compile_settings(loaded: Loaded, directory: Path, clock: Clock) -> Compilati
         with findings.at(("audit", "checkpoint_key"), "give an Ed25519 private key in PEM form"):
             checkpoint_key = _checkpoint_key(settings.audit.checkpoint_key)
     findings.conclude()
-    assert assertions is not None  # noqa: S101 - or `conclude` would have raised
+    assert onward is not None  # noqa: S101 - or `conclude` would have raised
     return Compilation(
         settings,
         loaded.digest[:16],
@@ -127,7 +129,7 @@ def compile_settings(loaded: Loaded, directory: Path, clock: Clock) -> Compilati
         routes,
         backends,
         backend_tls,
-        assertions,
+        onward,
         domains,
         client_trust,
         admin_tls,

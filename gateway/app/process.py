@@ -20,15 +20,17 @@ from aiohttp import web
 
 from gateway import __version__
 from gateway.admin import AdminSources, build_admin, build_admin_runner
+from gateway.app.discovery import documents, metadata_url, proof_algorithms
+from gateway.app.gauges import process_gauges, state_gauges
 from gateway.app.listener import Listener
 from gateway.app.peers import Peers
 from gateway.app.renewal import Renewal
-from gateway.app.shared_state import make_state
+from gateway.app.shared_state import make_once, make_state
 from gateway.credentials.chains import Chains
 from gateway.credentials.trust import Trust
 from gateway.observe.audit import AuditLog, Signer
 from gateway.observe.log import LogSink, fault_reporter
-from gateway.observe.metrics import Gauge, Metrics
+from gateway.observe.metrics import Metrics
 from gateway.observe.recorder import Observer
 from gateway.observe.traces import Tracer
 from gateway.pipeline import Gateway
@@ -116,8 +118,8 @@ class Process:
         tracer = self._open_traces(stack)
         metrics = Metrics(
             __version__,
-            _gauges(lambda: service, pool, audit, self._sink, lambda: observer)
-            + _state_gauges(store)
+            process_gauges(lambda: service, pool, audit, self._sink, lambda: observer)
+            + state_gauges(store)
             + renewal.gauges(),
         )  # read when somebody asks: both are there by then
         observer = Observer(
@@ -136,10 +138,11 @@ class Process:
                 routes=compilation.routes,
                 store=store,
                 counters=counters,
-                assertions=compilation.assertions,
+                onward=compilation.onward,
                 backends=pool,
                 record=observer,
-                problems=Problems(PROBLEM_TYPES, settings.assertions.issuer, fault_reporter(self._log)),
+                problems=self._make_problems(),
+                documents=documents(settings, proof_algorithms(settings)),
             )
         )
         service = self._make_service(gateway, renewal.chains)
@@ -179,6 +182,9 @@ class Process:
 
     async def _open_state(self, stack: AsyncExitStack) -> tuple[Store, Counters]:
         store, counters = make_state(self._compilation, self._clock)
+        possession = self._compilation.identification.possession
+        if possession is not None:
+            possession.once = make_once(self._compilation, store, self._clock)
         if isinstance(store, RedisStore):
             stack.push_async_callback(store.stop)
             await store.start()
@@ -195,6 +201,16 @@ class Process:
         stack.callback(tracer.close)
         return tracer
 
+    def _make_problems(self) -> Problems:
+        settings = self._compilation.settings
+        return Problems(
+            PROBLEM_TYPES,
+            settings.assertions.issuer,
+            fault_reporter(self._log),
+            algorithms=proof_algorithms(settings),
+            metadata=metadata_url(settings),
+        )
+
     def _make_renewal(self, pool: Pool, connections: Callable[[], Iterable[Downstream]]) -> Renewal:
         compilation = self._compilation
         clients = compilation.client_trust
@@ -205,6 +221,7 @@ class Process:
             connections=connections,
             pool=pool,
             backends=compilation.backend_tls,
+            bind=compilation.onward.bind,
             clients=clients,
             chains=Chains(Trust() if clients is None else clients.trust, self._clock),
             domains=compilation.domains.values(),
@@ -251,7 +268,7 @@ class Process:
                         "state": not isinstance(store, RedisStore) or store.is_ready,
                     },
                     metrics=metrics.render,
-                    keys=lambda: msgspec.json.decode(compilation.assertions.jwks),
+                    keys=lambda: msgspec.json.decode(compilation.onward.jwks),
                     status=self._status,
                 ),
                 token=compilation.admin_token,
@@ -337,51 +354,3 @@ def _name(listen: Listen, bound: object) -> str:
         return f"unix:{listen.path}"
     port = bound[1] if isinstance(bound, tuple) else listen.port
     return f"[{listen.host}]:{port}" if ":" in listen.host else f"{listen.host}:{port}"
-
-
-def _state_gauges(store: Store) -> list[Gauge]:
-    if not isinstance(store, RedisStore):
-        return []
-    return [
-        Gauge("state_ready", "1 while the store of limits answers.", lambda: float(store.is_ready)),
-        Gauge(
-            "state_unavailable_total",
-            "Requests refused because the store did not answer.",
-            lambda: store.unavailable,
-            is_counter=True,
-        ),
-        Gauge(
-            "state_local_answers_total",
-            "Requests decided by the local share of the limits.",
-            lambda: store.local_answers,
-            is_counter=True,
-        ),
-    ]
-
-
-def _gauges(
-    service: Callable[[], Service],
-    pool: Pool,
-    audit: AuditLog,
-    sink: LogSink,
-    observer: Callable[[], Observer],
-) -> list[Gauge]:
-    return [
-        Gauge("connections", "Client connections open.", lambda: len(service().connections)),
-        Gauge("requests_active", "Requests being served.", lambda: service().active),
-        Gauge("body_bytes", "Bytes of request bodies held.", lambda: service().body_memory),
-        Gauge(
-            "connections_refused_total",
-            "Client connections refused before a request.",
-            lambda: service().refused_connections,
-            is_counter=True,
-        ),
-        Gauge("upstream_connections", "Connections to backends.", lambda: sum(pool.connections().values())),
-        Gauge("audit_backlog", "Records that wait to be written.", lambda: audit.backlog),
-        Gauge("audit_healthy", "1 while records can be written.", lambda: float(audit.is_healthy)),
-        Gauge("audit_lost_total", "Records lost.", lambda: audit.lost, is_counter=True),
-        Gauge("log_lost_total", "Log lines lost.", lambda: sink.lost, is_counter=True),
-        Gauge(
-            "recorder_failures_total", "Faults while recording.", lambda: observer().failures, is_counter=True
-        ),
-    ]

@@ -49,6 +49,7 @@ class Renewal:
         connections: The open connections of clients.
         pool: Connections to backends.
         backends: Their TLS contexts by name.
+        bind: Told which certificate a backend is shown from now on, for what is bound to it.
         clients: The clients' listener's own files; None without TLS.
         chains: Judges client certificates.
         domains: Trust domains: when one changes, its workloads are looked at again at once.
@@ -63,6 +64,7 @@ class Renewal:
         connections: Callable[[], Iterable[Downstream]],
         pool: Pool,
         backends: Mapping[str, Watched[Dated]],
+        bind: Callable[[str, str], None],
         clients: ClientTrust | None,
         chains: Chains,
         domains: Iterable[TrustDomain] = (),
@@ -72,6 +74,7 @@ class Renewal:
         self._connections = connections
         self._pool = pool
         self._backends = backends
+        self._bind = bind
         self._clients = clients
         self.chains = chains
         self._listener: Listener | None = None
@@ -108,6 +111,8 @@ class Renewal:
         for name, context in self._backends.items():
             if context.look(self._report):
                 self._pool.renew(name, context.value.context)
+                if context.value.fingerprint is not None:
+                    self._bind(name, context.value.fingerprint)
         context_now, listener = self._context, self._listener
         if context_now is None or listener is None:
             return

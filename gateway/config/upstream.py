@@ -5,7 +5,7 @@ from typing import Annotated, Literal
 from pydantic import Field
 
 from gateway.config.addresses import Endpoint, HostName, Network, StateUrl
-from gateway.config.patterns import SpiffeId
+from gateway.config.patterns import SpiffeId, Text
 from gateway.config.quantities import Duration
 from gateway.config.references import FilePath, Secret
 from gateway.config.section import Section, required, setting
@@ -39,6 +39,9 @@ class Backend(Section):
     connections: Annotated[int, Field(ge=1, le=100_000)] = setting(256, "Most connections to one endpoint.")
     keep_alive: Duration = setting(
         "4s", "How long an idle connection is kept; shorter than the backend keeps it."
+    )
+    audience: Text | None = setting(
+        None, "Claim `aud` of the gateway's assertions for this backend; none: the backend's name."
     )
     credential: Secret | None = setting(None, "Key that the backend asks for, sent as a bearer token.")
 

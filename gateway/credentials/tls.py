@@ -12,6 +12,7 @@ import ssl
 from typing import TYPE_CHECKING, Final, Literal, NamedTuple, final
 
 from cryptography import x509
+from cryptography.hazmat.primitives import hashes
 from cryptography.hazmat.primitives.serialization import Encoding
 
 from gateway.credentials.certificate_files import (
@@ -20,6 +21,7 @@ from gateway.credentials.certificate_files import (
     read_authorities,
     read_certificates,
 )
+from gateway.credentials.signing import base64url
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Sequence
@@ -49,22 +51,25 @@ class Dated(NamedTuple):
     Args:
         context: For handshakes.
         ends: Earliest end of our own certificate and its chain, seconds since the epoch.
+        fingerprint: `x5t#S256` of our own certificate (RFC 8705, section 3.1), or None if it shows none.
     """
 
     context: ssl.SSLContext
     ends: float
+    fingerprint: str | None = None
 
 
 def dated(context: ssl.SSLContext, certificate: Path | None) -> Dated:
-    """Add the end of our own certificates to a context that shows them.
+    """Add the end of our own certificates, and which they are, to a context that shows them.
 
     Raises:
         TlsError: They cannot be read any more.
     """
     if certificate is None:
         return Dated(context, NEVER)
-    ends = min(one.not_valid_after_utc.timestamp() for one in read_certificates(certificate))
-    return Dated(context, ends)
+    chain = read_certificates(certificate)
+    ends = min(one.not_valid_after_utc.timestamp() for one in chain)
+    return Dated(context, ends, base64url(chain[0].fingerprint(hashes.SHA256())).decode())
 
 
 def _load_own(context: ssl.SSLContext, certificate: Path, private_key: Path, clock: Clock) -> None:

@@ -1,7 +1,7 @@
 """What leaves for a backend and what comes back: by allow-list, built anew, nothing passed through.
 
-No credential of the client crosses. The backend learns who asks from an assertion that the gateway
-signs, and from nothing that a client could write itself.
+No credential of the client crosses. The backend learns who asks from a credential that the gateway signs
+or obtains for it, and from nothing that a client could write itself.
 """
 
 from __future__ import annotations
@@ -13,31 +13,23 @@ from gateway.core.ports import Outbound
 if TYPE_CHECKING:
     from gateway.core.call import Call
     from gateway.core.permit import Permit, Vetted
-    from gateway.core.ports import Answer, Assertions
+    from gateway.core.ports import Answer, Credential
     from gateway.core.route import Route
 
-ASSERTION_HEADER: Final = b"X-Gateway-Assertion"
 # RFC 9110, section 9.2.2; the wire may send these twice when a kept connection turns out to be closed
 IDEMPOTENT: Final = frozenset({"GET", "HEAD", "OPTIONS", "PUT", "DELETE"})
 
 
-def prepare(
-    call: Call, permit: Permit, vetted: Vetted, assertions: Assertions, now: float
-) -> tuple[Outbound, str]:
+def prepare(call: Call, permit: Permit, vetted: Vetted, credential: Credential) -> Outbound:
     """Build the request that leaves.
 
     Args:
         call: What the client sent: method, canonical path, query; headers by allow-list only.
         permit: Who may do what.
         vetted: The body that was checked.
-        assertions: Signs who asks.
-        now: Seconds since the epoch.
-
-    Returns:
-        The request, and the `jti` of the assertion in it.
+        credential: Says who asks.
     """
     route = permit.route
-    token_id, token = assertions.assertion(permit, now)
     target = f"{call.path}?{call.query}" if call.query else call.path
     fields = [
         b"%b: %b\r\n" % (name, value)
@@ -47,10 +39,10 @@ def prepare(
     if vetted.content_type:
         fields.append(b"content-type: %b\r\n" % vetted.content_type)
     fields.append(
-        b"accept-encoding: identity\r\nvia: 1.1 gateway\r\nx-request-id: %b\r\n%b: %b\r\n"
-        % (call.id.encode(), ASSERTION_HEADER, token)
+        b"accept-encoding: identity\r\nvia: 1.1 gateway\r\nx-request-id: %b\r\n%b"
+        % (call.id.encode(), credential.fields)
     )
-    outbound = Outbound(
+    return Outbound(
         route.backend,
         f"{call.method} {target} HTTP/1.1\r\n".encode(),
         b"".join(fields),
@@ -58,7 +50,6 @@ def prepare(
         is_idempotent=call.method in IDEMPOTENT,
         has_no_answer_body=call.method == "HEAD",
     )
-    return outbound, token_id
 
 
 def content_type(answer: Answer) -> bytes:

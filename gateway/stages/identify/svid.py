@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Final, NamedTuple, final
 
 from gateway.core.refusal import Reason, Refusal, Refused
 from gateway.core.spiffe import is_spiffe_id, is_trust_domain, is_workload_id, trust_domain
-from gateway.stages.identify.bearer import find_key
+from gateway.stages.identify.bearer import find_key, named
 from gateway.stages.identify.binding import check_binding
 from gateway.stages.identify.claims import (
     EXPIRED,
@@ -201,7 +201,12 @@ def check_workload(claims: Mapping[str, object], certificate: PeerCertificate | 
 
 
 async def verify_svid(
-    token: Unverified, digest: bytes, certificate: PeerCertificate | None, now: float
+    token: Unverified,
+    digest: bytes,
+    certificate: PeerCertificate | None,
+    now: float,
+    *,
+    has_proof: bool = False,
 ) -> Svid:
     """Verify a JWT-SVID and that it fits the connection.
 
@@ -210,6 +215,7 @@ async def verify_svid(
         digest: SHA-256 of the token.
         certificate: The connection's certificate, or None.
         now: Seconds since the epoch.
+        has_proof: True if the token came under the scheme DPoP: its proof is checked by the caller.
 
     Raises:
         Refused: One of the `TOKEN_*` reasons.
@@ -221,17 +227,19 @@ async def verify_svid(
     algorithm, kid = header
     key = await find_key(domain.keys, kid, algorithm)
     generation = domain.keys.generation  # no wait between the look-up and here
-    refusal = (
-        check_signature(algorithm, key, token.parts.signed, token.parts.signature)
-        or check_audience(claims, domain.audience)
-        or check_binding(claims, certificate)
+    signature = token.parts.signature
+    refusal = check_signature(algorithm, key, token.parts.signed, signature) or check_audience(
+        claims, domain.audience
     )
     if refusal is not None:
         raise Refused(refusal)
-    workload = check_workload(claims, certificate)
-    if isinstance(workload, Refusal):
-        raise Refused(workload)
     dates = _check_dates(claims, domain, now)
     if isinstance(dates, Refusal):
         raise Refused(dates)
+    workload = check_workload(claims, certificate)
+    if isinstance(workload, Refusal):
+        raise Refused(named(workload, digest))
+    refusal = check_binding(claims, certificate, has_proof=has_proof)
+    if refusal is not None:
+        raise Refused(named(refusal, digest))
     return Svid(workload, domain, claims, *dates, digest, generation, kid)

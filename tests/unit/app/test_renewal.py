@@ -63,6 +63,7 @@ class World:
         self.service = Service(self.line, Peers(self.chains, lambda _, refusal: self.refused.append(refusal)))
         self.pool = Pool([])
         self.listener = Listener(lambda: Downstream(self.service), 5.0)  # type: ignore[arg-type,return-value]
+        self.bound: list[tuple[str, str]] = []
         self.backends: dict[str, Watched[Dated]] = {}
         self.renewal = Renewal(
             self.clock,
@@ -71,6 +72,7 @@ class World:
             connections=lambda: self.service.connections,
             pool=self.pool,
             backends=self.backends,
+            bind=lambda name, fingerprint: self.bound.append((name, fingerprint)),
             clients=files.trust,
             chains=self.chains,
             domains=files.domains.values(),
@@ -317,7 +319,8 @@ async def test_backends_are_renewed_and_metrics_show_it(tmp_path: Path) -> None:
     def make() -> Dated:
         if marker.read_bytes() == b"bad":
             raise ValueError("bad")
-        return Dated(ssl.create_default_context(), NOW + 3600)
+        fingerprint = None if marker.read_bytes() == b"none" else "f"
+        return Dated(ssl.create_default_context(), NOW + 3600, fingerprint)
 
     async with World(files) as world:
         world.backends["b"] = Watched("backends.b", [marker], make)
@@ -329,13 +332,17 @@ async def test_backends_are_renewed_and_metrics_show_it(tmp_path: Path) -> None:
         await world.renewal._look()
         files.write("backend", b"2")
         await world.renewal._look()
+        first = world.backends["b"].value.context
+        files.write("backend", b"none")
+        await world.renewal._look()
         files.write("backend", b"bad")
         files.write("server.pem", b"bad")
         await world.renewal._look()
         found = values()
 
-    assert [("b", world.backends["b"].value.context)] == renewed
-    assert (1.0, 2.0, 2.0, 0.0) == tuple(
+    assert [("b", first), ("b", world.backends["b"].value.context)] == renewed
+    assert [("b", "f")] == world.bound
+    assert (2.0, 2.0, 2.0, 0.0) == tuple(
         found[name]
         for name in (
             "trust_reloads_total",
@@ -385,6 +392,7 @@ async def test_without_tls_there_is_little_to_watch() -> None:
         connections=list,
         pool=Pool([]),
         backends={},
+        bind=lambda name, fingerprint: None,
         clients=None,
         chains=Chains(Trust(), Moving()),
     )

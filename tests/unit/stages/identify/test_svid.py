@@ -9,11 +9,12 @@ import pytest
 
 from gateway.core.refusal import Reason, Refused
 from gateway.credentials.signing import key_set
-from gateway.stages.identify import Domain, Identification, RoleMap, RoleRule, identify
+from gateway.stages.identify import Domain, Identification, Possession, RoleMap, RoleRule, identify
 from gateway.stages.identify.jwt import MAX_KID_CHARACTERS
 from gateway.stages.identify.svid import claimed
 
 from .parts import ISSUER, NOW, HeldKeys, call, certificate, encode, forge, idp, issuer, signer
+from .proofs import OnceInATest, proof_for, proven_call, read_key, rules
 
 DOMAIN = "example.org"
 ID = f"spiffe://{DOMAIN}/batch/nightly"
@@ -293,3 +294,21 @@ def test_a_domain_has_one_entry() -> None:
     with pytest.raises(ValueError, match="two entries"):
         methods(domain(), domain())
     assert key_set(signer())
+
+
+async def test_a_jwt_svid_that_is_bound_to_a_key() -> None:
+    """It is worth nothing without a fresh proof, and an unbound one is not taken under that scheme."""
+    thumbprint = signer("ES256", "holder").thumbprint
+    bound = forge(header(), claims(cnf={"jkt": thumbprint}))
+    known = Identification(domains=[domain()], possession=Possession(rules(), read_key, once=OnceInATest()))
+    found = await identify(proven_call(bound, proof_for(bound)), known, NOW)
+
+    assert (ID, ("dpop", "jwt"), thumbprint) == (found.key, found.methods, found.proof_key)
+    assert (Reason.TOKEN_BINDING, None) == await reason(bound, known)
+    with pytest.raises(Refused) as refused:
+        await identify(proven_call(bound, proof_for(bound, "thief")), known, NOW)
+    assert Reason.PROOF_KEY is refused.value.refusal.reason
+    plain = forge(header(), claims())
+    with pytest.raises(Refused) as refused:
+        await identify(proven_call(plain, proof_for(plain)), known, NOW)
+    assert Reason.TOKEN_BINDING is refused.value.refusal.reason
