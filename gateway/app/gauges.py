@@ -14,6 +14,7 @@ if TYPE_CHECKING:
 
     from gateway.app.revocations import Keeper
     from gateway.app.shared_state import Store
+    from gateway.app.signals import Listening
     from gateway.observe.audit import AuditLog
     from gateway.observe.log import LogSink
     from gateway.observe.recorder import Observer
@@ -77,6 +78,18 @@ def gauges_of(
         Gauge("log_lost_total", "Log lines lost.", lambda: sink.lost, is_counter=True),
         Gauge(
             "recorder_failures_total", "Faults while recording.", lambda: observer().failures, is_counter=True
+        ),
+    ]
+
+
+def signal_gauges(listening: Callable[[], Listening]) -> list[Gauge]:
+    """Return the numbers of security events."""
+    return [
+        Gauge("signals_total", "Security events taken.", lambda: listening().taken, is_counter=True),
+        Gauge(
+            "signals_silent",
+            "Transmitters that should have been heard, and were not.",
+            lambda: listening().silent,
         ),
     ]
 

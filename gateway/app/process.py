@@ -20,31 +20,33 @@ from aiohttp import web
 
 from gateway import __version__
 from gateway.admin import AdminSources, build_admin, build_admin_runner
-from gateway.app.discovery import documents, metadata_url, proof_algorithms
-from gateway.app.gauges import gauges_of, revocation_gauges, state_gauges
+from gateway.app.assembly import make_runtime, make_service
+from gateway.app.gauges import gauges_of, revocation_gauges, signal_gauges, state_gauges
+from gateway.app.listener import Listener
 from gateway.app.peers import Peers
+from gateway.app.renewal import Renewal
 from gateway.app.revocations import make_keeper
 from gateway.app.revoker import Revoker
 from gateway.app.shared_state import make_once, make_state
+from gateway.app.signals import Listening
 from gateway.app.watch import Watch
-from gateway.credentials.certificates import Certificates
+from gateway.credentials.chains import Chains
+from gateway.credentials.trust import Trust
 from gateway.observe.audit import AuditLog, Signer
-from gateway.observe.log import LogSink, fault_reporter
 from gateway.observe.metrics import Metrics
 from gateway.observe.recorder import Observer
 from gateway.observe.traces import Tracer
 from gateway.pipeline import Gateway
-from gateway.runtime import Runtime
-from gateway.stages.refuse import Problems
 from gateway.state.redis import RedisStore
 from gateway.state.redis_counters import RedisCounters
 from gateway.vigil import Vigil
 from gateway.wire.downstream import Downstream
 from gateway.wire.pool import Pool
-from gateway.wire.service import ConnectionBounds, Service, Timeouts
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    from gateway.observe.log import LogSink
+    from gateway.wire.service import Service
+    from collections.abc import Callable, Iterable, Iterator
 
     from gateway.app.compilation import Compilation
     from gateway.app.revocations import Keeper
@@ -53,7 +55,6 @@ if TYPE_CHECKING:
     from gateway.core.ports import Clock
     from gateway.core.refusal import Refusal
 
-BACKLOG = 2048  # connections that the kernel may hold for us
 RECORD_DELAY = 0.005  # seconds for which finished exchanges are kept to be written together
 DRAIN_STEP = 0.05  # seconds between two looks at whether everything is served
 CUT_OFF_SECONDS = 2.0  # for those cut off to be written down before the audit log closes
@@ -114,18 +115,21 @@ class Process:
         store, counters = await self._open_state(stack)
         keeper = await self._open_revocations(stack)
         async with asyncio.TaskGroup() as starting:  # together: an issuer that is away delays no other
-            for keys in compilation.key_sets:
+            for keys in (*compilation.key_sets, *compilation.domains.values()):
                 stack.push_async_callback(keys.stop)
                 starting.create_task(keys.start())
         compilation.onward.close_with(stack)
         pool = Pool(compilation.backends)
         stack.callback(pool.close)
+        renewal = self._make_renewal(pool, lambda: service.connections)
         tracer = self._open_traces(stack)
         metrics = Metrics(
             __version__,
             gauges_of(lambda: service, pool, audit, self._sink, lambda: observer)
             + state_gauges(store)
-            + revocation_gauges(keeper, lambda: vigil),
+            + revocation_gauges(keeper, lambda: vigil)
+            + renewal.gauges()
+            + signal_gauges(lambda: listening),
         )  # read when somebody asks: both are there by then
         observer = Observer(
             audit=audit,
@@ -135,37 +139,19 @@ class Process:
             schedule=partial(asyncio.get_running_loop().call_later, RECORD_DELAY),
         )
         stack.callback(observer.flush)
-        gateway = Gateway(self._runtime(store, counters, pool, observer))
-        service = self._make_service(gateway)
+        gateway = Gateway(make_runtime(compilation, self._clock, store, counters, pool, observer))
+        service = make_service(settings, gateway, Peers(renewal.chains, self._refused_certificate))
         stack.callback(service.close)
+        renewal.apply()  # bundles that were fetched meanwhile
         vigil = self._open_watch(stack, gateway, keeper, service)
         revoker = Revoker(keeper, gateway, audit, self._log, self._clock)
-        await self._open_admin(stack, metrics, store, observer, revoker)
-        await self._listen(stack, service)
+        listening = Listening(compilation.feeds, revoker, self._clock)
+        await listening.start(stack)
+        await self._open_admin(stack, metrics, store, observer, revoker, listening)
+        listener = await self._listen(stack, service)
+        stack.push_async_callback(renewal.stop)
+        renewal.start(listener)
         return service
-
-    def _runtime(self, store: Store, counters: Counters, pool: Pool, observer: Observer) -> Runtime:
-        compilation = self._compilation
-        settings = compilation.settings
-        return Runtime(
-            version=compilation.version,
-            clock=self._clock,
-            identification=compilation.identification,
-            routes=compilation.routes,
-            store=store,
-            counters=counters,
-            onward=compilation.onward.onward,
-            backends=pool,
-            record=observer,
-            problems=Problems(
-                PROBLEM_TYPES,
-                settings.assertions.issuer,
-                fault_reporter(self._log),
-                algorithms=proof_algorithms(settings),
-                metadata=metadata_url(settings),
-            ),
-            documents=documents(settings, proof_algorithms(settings)),
-        )
 
     def _open_audit(self, stack: AsyncExitStack) -> AuditLog:
         settings = self._compilation.settings.audit
@@ -227,26 +213,28 @@ class Process:
         stack.callback(tracer.close)
         return tracer
 
-    def _make_service(self, gateway: Gateway) -> Service:
-        server = self._compilation.settings.server
-        timeouts, bounds = server.timeouts, server.bounds
-        return Service(
-            gateway,
-            Peers(Certificates(), self._refused_certificate),
-            hosts=server.hosts,
-            timeouts=Timeouts(timeouts.handshake, timeouts.head, timeouts.keep_alive, timeouts.write),
-            bounds=ConnectionBounds(
-                bounds.head,
-                bounds.headers,
-                bounds.connections,
-                bounds.connections_per_address,
-                bounds.body_memory,
-            ),
+    def _make_renewal(self, pool: Pool, connections: Callable[[], Iterable[Downstream]]) -> Renewal:
+        compilation = self._compilation
+        clients = compilation.client_trust
+        return Renewal(
+            self._clock,
+            self._log,
+            compilation.settings.server.watch,
+            connections=connections,
+            pool=pool,
+            backends=compilation.backend_tls,
+            bind=compilation.onward.assertions.bind,
+            clients=clients,
+            chains=Chains(Trust() if clients is None else clients.trust, self._clock),
+            domains=compilation.domains.values(),
         )
 
     def _refused_certificate(self, address: str, refusal: Refusal) -> None:
         self._log.warning(
-            "certificate-refused", address=address, reason=refusal.reason.value, why=refusal.note
+            "certificate-refused",
+            address=address,
+            reason=refusal.reason.value,
+            why=refusal.note or refusal.detail,
         )
 
     async def _open_admin(
@@ -256,6 +244,7 @@ class Process:
         store: Store,
         observer: Observer,
         revoker: Revoker,
+        listening: Listening,
     ) -> None:
         compilation = self._compilation
         admin = compilation.settings.admin
@@ -274,6 +263,7 @@ class Process:
                     keys=lambda: msgspec.json.decode(compilation.onward.assertions.jwks),
                     status=self._status,
                     operations=revoker,
+                    endpoints=listening.endpoints(),
                     clock=self._clock,
                 ),
                 token=compilation.admin_token,
@@ -305,36 +295,22 @@ class Process:
             "routes": [route.name for route in self._compilation.routes.routes],
         }
 
-    async def _listen(self, stack: AsyncExitStack, service: Service) -> None:
-        loop = asyncio.get_running_loop()
+    async def _listen(self, stack: AsyncExitStack, service: Service) -> Listener:
         listen = self._compilation.settings.server.listen
-        tls = self._compilation.server_tls
-        timeout = None if tls is None else service.timeouts.handshake
+        clients = self._compilation.client_trust
 
         def protocol() -> asyncio.Protocol:
             return cast("asyncio.Protocol", Downstream(service))  # one in all but the base class
 
+        listener = Listener(protocol, service.timeouts.handshake)
+        path = None if listen.path is None else str(listen.path)
+        tls = None if clients is None else clients.context
         with _said(listen):
-            if listen.path is not None:
-                server = await loop.create_unix_server(
-                    protocol,
-                    listen.path,
-                    backlog=BACKLOG,
-                    ssl=tls,
-                    ssl_handshake_timeout=timeout,
-                )
-            else:
-                server = await loop.create_server(
-                    protocol,
-                    listen.host,
-                    listen.port,
-                    backlog=BACKLOG,
-                    ssl=tls,
-                    ssl_handshake_timeout=timeout,
-                )
+            name = await listener.open(listen.host, listen.port, path, tls)
         stack.callback(service.abort)
-        stack.callback(server.close)
-        self.addresses["listen"] = _name(listen, server.sockets[0].getsockname())
+        stack.callback(listener.close)
+        self.addresses["listen"] = _name(listen, name)
+        return listener
 
     async def _drain(self, service: Service) -> None:
         """Let running requests end, for as long as the settings say."""
