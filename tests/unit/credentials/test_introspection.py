@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any
 from urllib.parse import parse_qs
 
 import pytest
+from cryptography.x509 import load_pem_x509_certificates
 
 from gateway.core.ports import ClientGone
 from gateway.core.refusal import Reason, Refusal, Refused, Source
@@ -84,7 +85,10 @@ class Asked:
 async def provider(pki: DevelopmentPki) -> AsyncIterator[Provider]:
     """An issuer that demands our certificate."""
     context = server_context(
-        pki.directory / "idp.pem", pki.directory / "idp.key", SystemClock(), client_ca=pki.ca("clients")
+        pki.directory / "idp.pem",
+        pki.directory / "idp.key",
+        SystemClock(),
+        authorities=load_pem_x509_certificates(pki.ca("clients").read_bytes()),
     )
     async with providing(context) as one:
         one.say = answering(GOOD)
