@@ -16,8 +16,10 @@ from gateway.app.client_trust import ClientTrust
 from gateway.app.domains import compile_domains
 from gateway.app.findings import Findings
 from gateway.app.identities import compile_identification
-from gateway.app.onward import compile_onward
+from gateway.app.onward import compile_exchanges, compile_onward
+from gateway.app.revocations import compile_revocations
 from gateway.app.routes import compile_routes
+from gateway.app.signals import compile_signals
 from gateway.credentials.files import read_bounded
 from gateway.credentials.tls import server_context
 
@@ -26,16 +28,19 @@ if TYPE_CHECKING:
     from pathlib import Path
 
     from gateway.app.identities import KeySets
+    from gateway.app.onward import Told
+    from gateway.app.signals import Feed
     from gateway.config.load import Loaded
     from gateway.config.schema import Settings
     from gateway.core.ports import Clock
     from gateway.core.route import RouteTable
-    from gateway.credentials.assertions import SignedAssertions
     from gateway.credentials.key_news import KeyNews
     from gateway.credentials.tls import Dated
     from gateway.credentials.trust_domains import TrustDomain
     from gateway.credentials.watched import Watched
     from gateway.stages.identify import Identification
+    from gateway.state.revocations import RevocationIndex
+    from gateway.state.sealing import Seal
     from gateway.wire.pool import BackendSettings
 
 
@@ -53,6 +58,7 @@ class Compilation:
         backends: All backends.
         backend_tls: Their TLS contexts by name, made again from their files.
         onward: Tells backends who asks.
+        feeds: Transmitters of security events.
         domains: Trust domains by name, to be started.
         client_trust: TLS of the clients' listener, and whom their certificates are believed from; or None.
         admin_tls: Context of the operators' listener, or None.
@@ -60,6 +66,8 @@ class Compilation:
         state_password: Password of the store, or None.
         checkpoint_key: Signs checkpoints of the audit log, or None.
         blinding: Key of the digests that stand for identities and prompts in shared state.
+        revocations: Who is no longer believed; current once what keeps them has been started.
+        seal: Closes and opens what the fleet shares about revocations.
     """
 
     settings: Settings
@@ -69,7 +77,8 @@ class Compilation:
     routes: RouteTable
     backends: tuple[BackendSettings, ...]
     backend_tls: dict[str, Watched[Dated]]
-    onward: SignedAssertions
+    onward: Told
+    feeds: tuple[Feed, ...]
     domains: dict[str, TrustDomain]
     client_trust: ClientTrust | None
     admin_tls: ssl.SSLContext | None
@@ -77,6 +86,8 @@ class Compilation:
     state_password: str | None
     checkpoint_key: Ed25519PrivateKey | None
     blinding: bytes
+    revocations: RevocationIndex
+    seal: Seal
 
 
 def compile_settings(loaded: Loaded, directory: Path, clock: Clock) -> Compilation:
@@ -97,16 +108,18 @@ def compile_settings(loaded: Loaded, directory: Path, clock: Clock) -> Compilati
         with findings.at(("state", "password"), "make the secret readable"):
             state_password = reveal(settings.state.password, directory)
     blinding = _blinding(settings, state_password)
+    revocations, seal = compile_revocations(settings, directory, clock, blinding, findings)
     domains, accepted = compile_domains(settings, clock, findings, _report_keys)
     identification, key_sets = compile_identification(
-        settings, directory, clock, blinding, findings, _report_keys, accepted
+        settings, directory, clock, blinding, findings, _report_keys, revocations, accepted
     )
     is_alone = settings.state.url.scheme == "memory"
     routes = compile_routes(settings, None if is_alone else blinding, findings)
     backends, backend_tls = compile_backends(settings, directory, clock, findings)
-    onward: SignedAssertions | None = None
+    onward: Told | None = None
     with findings.at(("assertions", "private_key"), "give an Ed25519 or P-256 private key in PEM form"):
-        onward = compile_onward(settings, findings)
+        onward = compile_exchanges(settings, compile_onward(settings, findings), directory, clock, findings)
+    feeds = compile_signals(settings, directory, clock, findings, _report_keys)
     client_trust = _client_trust(settings, clock, findings, domains)
     admin_tls: ssl.SSLContext | None = None
     with findings.at(("admin", "tls"), "correct the files of this listener"):
@@ -130,6 +143,7 @@ def compile_settings(loaded: Loaded, directory: Path, clock: Clock) -> Compilati
         backends,
         backend_tls,
         onward,
+        feeds,
         domains,
         client_trust,
         admin_tls,
@@ -137,6 +151,8 @@ def compile_settings(loaded: Loaded, directory: Path, clock: Clock) -> Compilati
         state_password,
         checkpoint_key,
         blinding,
+        revocations,
+        seal,
     )
 
 

@@ -30,7 +30,7 @@ if TYPE_CHECKING:
     from gateway.config.schema import Settings
     from gateway.config.trust import Issuer as IssuerSettings
     from gateway.config.trust import Role
-    from gateway.core.ports import Clock
+    from gateway.core.ports import Clock, Revocations
     from gateway.credentials.gateway_keys import KeyFile
     from gateway.credentials.introspection import IntrospectionClient
     from gateway.credentials.key_news import KeyNews
@@ -46,6 +46,7 @@ def compile_identification(
     secret: bytes,
     findings: Findings,
     report: Callable[[str, KeyNews], None],
+    revocations: Revocations,
     domains: Iterable[Domain] = (),
 ) -> tuple[Identification, KeySets]:
     """Compile the section `identity` and the roles.
@@ -57,6 +58,7 @@ def compile_identification(
         secret: Known to every gateway of the fleet: key of the nonces.
         findings: Takes what is wrong.
         report: Told an issuer, and what happened to its keys.
+        revocations: Who is no longer believed.
         domains: Trust domains whose JWT-SVIDs are accepted.
 
     Returns:
@@ -93,6 +95,7 @@ def compile_identification(
         roles=RoleMap(_role(name, role) for name, role in settings.roles.items()),
         possession=_possession(settings, secret),
         anonymous_roles=None if anonymous is None else frozenset(anonymous.roles),
+        revocations=revocations,
     )
     return identification, key_sets
 

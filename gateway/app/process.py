@@ -20,32 +20,36 @@ from aiohttp import web
 
 from gateway import __version__
 from gateway.admin import AdminSources, build_admin, build_admin_runner
-from gateway.app.discovery import documents, metadata_url, proof_algorithms
-from gateway.app.gauges import process_gauges, state_gauges
+from gateway.app.assembly import make_runtime, make_service
+from gateway.app.gauges import gauges_of, revocation_gauges, signal_gauges, state_gauges
 from gateway.app.listener import Listener
 from gateway.app.peers import Peers
 from gateway.app.renewal import Renewal
+from gateway.app.revocations import make_keeper
+from gateway.app.revoker import Revoker
 from gateway.app.shared_state import make_once, make_state
+from gateway.app.signals import Listening
+from gateway.app.watch import Watch
 from gateway.credentials.chains import Chains
 from gateway.credentials.trust import Trust
 from gateway.observe.audit import AuditLog, Signer
-from gateway.observe.log import LogSink, fault_reporter
 from gateway.observe.metrics import Metrics
 from gateway.observe.recorder import Observer
 from gateway.observe.traces import Tracer
 from gateway.pipeline import Gateway
-from gateway.runtime import Runtime
-from gateway.stages.refuse import Problems
 from gateway.state.redis import RedisStore
 from gateway.state.redis_counters import RedisCounters
+from gateway.vigil import Vigil
 from gateway.wire.downstream import Downstream
 from gateway.wire.pool import Pool
-from gateway.wire.service import ConnectionBounds, Service, Timeouts
 
 if TYPE_CHECKING:
+    from gateway.observe.log import LogSink
+    from gateway.wire.service import Service
     from collections.abc import Callable, Iterable, Iterator
 
     from gateway.app.compilation import Compilation
+    from gateway.app.revocations import Keeper
     from gateway.app.shared_state import Counters, Store
     from gateway.config.addresses import Listen
     from gateway.core.ports import Clock
@@ -88,6 +92,7 @@ class Process:
         Raises:
             OSError: An address cannot be listened on.
             AuditBroken: The audit log cannot be continued.
+            RevocationsBroken: The journal of revocations cannot be continued.
         """
         loop = asyncio.get_running_loop()
         for number in (signal.SIGTERM, signal.SIGINT):
@@ -108,19 +113,23 @@ class Process:
         settings = compilation.settings
         audit = self._open_audit(stack)
         store, counters = await self._open_state(stack)
+        keeper = await self._open_revocations(stack)
         async with asyncio.TaskGroup() as starting:  # together: an issuer that is away delays no other
             for keys in (*compilation.key_sets, *compilation.domains.values()):
                 stack.push_async_callback(keys.stop)
                 starting.create_task(keys.start())
+        compilation.onward.close_with(stack)
         pool = Pool(compilation.backends)
         stack.callback(pool.close)
         renewal = self._make_renewal(pool, lambda: service.connections)
         tracer = self._open_traces(stack)
         metrics = Metrics(
             __version__,
-            process_gauges(lambda: service, pool, audit, self._sink, lambda: observer)
+            gauges_of(lambda: service, pool, audit, self._sink, lambda: observer)
             + state_gauges(store)
-            + renewal.gauges(),
+            + revocation_gauges(keeper, lambda: vigil)
+            + renewal.gauges()
+            + signal_gauges(lambda: listening),
         )  # read when somebody asks: both are there by then
         observer = Observer(
             audit=audit,
@@ -130,25 +139,15 @@ class Process:
             schedule=partial(asyncio.get_running_loop().call_later, RECORD_DELAY),
         )
         stack.callback(observer.flush)
-        gateway = Gateway(
-            Runtime(
-                version=compilation.version,
-                clock=self._clock,
-                identification=compilation.identification,
-                routes=compilation.routes,
-                store=store,
-                counters=counters,
-                onward=compilation.onward,
-                backends=pool,
-                record=observer,
-                problems=self._make_problems(),
-                documents=documents(settings, proof_algorithms(settings)),
-            )
-        )
-        service = self._make_service(gateway, renewal.chains)
+        gateway = Gateway(make_runtime(compilation, self._clock, store, counters, pool, observer))
+        service = make_service(settings, gateway, Peers(renewal.chains, self._refused_certificate))
         stack.callback(service.close)
         renewal.apply()  # bundles that were fetched meanwhile
-        await self._open_admin(stack, metrics, store, observer)
+        vigil = self._open_watch(stack, gateway, keeper, service)
+        revoker = Revoker(keeper, gateway, audit, self._log, self._clock)
+        listening = Listening(compilation.feeds, revoker, self._clock)
+        await listening.start(stack)
+        await self._open_admin(stack, metrics, store, observer, revoker, listening)
         listener = await self._listen(stack, service)
         stack.push_async_callback(renewal.stop)
         renewal.start(listener)
@@ -193,6 +192,19 @@ class Process:
             await counters.start()
         return store, counters
 
+    def _open_watch(self, stack: AsyncExitStack, gateway: Gateway, keeper: Keeper, service: Service) -> Vigil:
+        vigil = Vigil(gateway)
+        watch = Watch(vigil, keeper.index, service, self._log)
+        stack.callback(watch.stop)
+        watch.start()
+        return vigil
+
+    async def _open_revocations(self, stack: AsyncExitStack) -> Keeper:
+        keeper = make_keeper(self._compilation, self._clock)
+        stack.push_async_callback(keeper.stop)
+        await keeper.start()
+        return keeper
+
     def _open_traces(self, stack: AsyncExitStack) -> Tracer | None:
         traces = self._compilation.settings.traces
         if traces is None:
@@ -200,16 +212,6 @@ class Process:
         tracer = Tracer(traces.endpoint.text, clock=self._clock, version=__version__, sample=traces.sample)
         stack.callback(tracer.close)
         return tracer
-
-    def _make_problems(self) -> Problems:
-        settings = self._compilation.settings
-        return Problems(
-            PROBLEM_TYPES,
-            settings.assertions.issuer,
-            fault_reporter(self._log),
-            algorithms=proof_algorithms(settings),
-            metadata=metadata_url(settings),
-        )
 
     def _make_renewal(self, pool: Pool, connections: Callable[[], Iterable[Downstream]]) -> Renewal:
         compilation = self._compilation
@@ -221,27 +223,10 @@ class Process:
             connections=connections,
             pool=pool,
             backends=compilation.backend_tls,
-            bind=compilation.onward.bind,
+            bind=compilation.onward.assertions.bind,
             clients=clients,
             chains=Chains(Trust() if clients is None else clients.trust, self._clock),
             domains=compilation.domains.values(),
-        )
-
-    def _make_service(self, gateway: Gateway, chains: Chains) -> Service:
-        server = self._compilation.settings.server
-        timeouts, bounds = server.timeouts, server.bounds
-        return Service(
-            gateway,
-            Peers(chains, self._refused_certificate),
-            hosts=server.hosts,
-            timeouts=Timeouts(timeouts.handshake, timeouts.head, timeouts.keep_alive, timeouts.write),
-            bounds=ConnectionBounds(
-                bounds.head,
-                bounds.headers,
-                bounds.connections,
-                bounds.connections_per_address,
-                bounds.body_memory,
-            ),
         )
 
     def _refused_certificate(self, address: str, refusal: Refusal) -> None:
@@ -253,7 +238,13 @@ class Process:
         )
 
     async def _open_admin(
-        self, stack: AsyncExitStack, metrics: Metrics, store: Store, observer: Observer
+        self,
+        stack: AsyncExitStack,
+        metrics: Metrics,
+        store: Store,
+        observer: Observer,
+        revoker: Revoker,
+        listening: Listening,
     ) -> None:
         compilation = self._compilation
         admin = compilation.settings.admin
@@ -266,14 +257,23 @@ class Process:
                         "serving": self._is_ready,
                         "audit": observer.is_healthy,
                         "state": not isinstance(store, RedisStore) or store.is_ready,
+                        "revocations": compilation.revocations.is_current,
                     },
                     metrics=metrics.render,
-                    keys=lambda: msgspec.json.decode(compilation.onward.jwks),
+                    keys=lambda: msgspec.json.decode(compilation.onward.assertions.jwks),
                     status=self._status,
+                    operations=revoker,
+                    endpoints=listening.endpoints(),
+                    clock=self._clock,
                 ),
                 token=compilation.admin_token,
             )
         )
+        if compilation.admin_token is None:
+            self._log.warning(
+                "operators-unproven",
+                mend="set `admin.token`: whoever reaches the admin listener may revoke, and lift",
+            )
         await runner.setup()
         stack.push_async_callback(runner.cleanup)
         listen = admin.listen

@@ -26,6 +26,7 @@ from gateway.stages.identify.identity import anonymous, from_certificate, from_k
 from gateway.stages.identify.issuer import Issuer
 from gateway.stages.identify.opaque import OpaqueIssuer, OpaqueIssuers, verify_opaque
 from gateway.stages.identify.possession import Possession, ProofRules
+from gateway.stages.identify.proven_since import current_roles, revoked, unkeyed
 from gateway.stages.identify.roles import RoleMap, RoleRule
 from gateway.stages.identify.svid import Domain, claimed, verify_svid
 
@@ -38,6 +39,7 @@ if TYPE_CHECKING:
     from gateway.core.ports import Revocations
 
 __all__ = [
+    "STALE",
     "Domain",
     "Identification",
     "Issuer",
@@ -46,8 +48,11 @@ __all__ = [
     "ProofRules",
     "RoleMap",
     "RoleRule",
+    "current_roles",
     "identify",
     "next_nonce",
+    "revoked",
+    "unkeyed",
 ]
 
 # Credentials that are not verified here: beside a verified one they would be a second opinion on
@@ -217,7 +222,7 @@ async def _by_token(call: Call, value: bytes, methods: Identification, now: floa
     identity = _cleared(proven, methods)
     digest = sha256(token).digest()
     await possession.check(call, digest, identity.proof_key or "", now)  # with every request, cached or not
-    return identity
+    return _cleared(proven, methods)  # the claim may have been waited for
 
 
 async def _proven(
@@ -340,11 +345,11 @@ def _cleared(proven: Proven, methods: Identification) -> Identity:
     revocations = methods.revocations
     version = revocations.version
     if proven.cleared != version:
+        if not revocations.is_current:  # keys may have been waited for
+            raise Refused(STALE)
         found = revocations.find(proven.identity)
         if found is not None:
-            raise Refused(
-                Refusal(Reason.REVOKED, note=f"revocation {found.id} of {found.target.value}: {found.reason}")
-            )
+            raise Refused(revoked(found))
         proven.cleared = version
     return proven.identity
 
