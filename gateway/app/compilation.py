@@ -121,13 +121,7 @@ def compile_settings(loaded: Loaded, directory: Path, clock: Clock) -> Compilati
         onward = compile_exchanges(settings, compile_onward(settings, findings), directory, clock, findings)
     feeds = compile_signals(settings, directory, clock, findings, _report_keys)
     client_trust = _client_trust(settings, clock, findings, domains)
-    admin_tls: ssl.SSLContext | None = None
-    with findings.at(("admin", "tls"), "correct the files of this listener"):
-        admin_tls = _admin_context(settings, clock)
-    admin_token: str | None = None
-    if settings.admin is not None and settings.admin.token is not None:
-        with findings.at(("admin", "token"), "make the secret readable"):
-            admin_token = reveal(settings.admin.token, directory)
+    admin_tls, admin_token = _admin(settings, directory, clock, findings)
     checkpoint_key: Ed25519PrivateKey | None = None
     if settings.audit.checkpoint_key is not None:
         with findings.at(("audit", "checkpoint_key"), "give an Ed25519 private key in PEM form"):
@@ -154,6 +148,20 @@ def compile_settings(loaded: Loaded, directory: Path, clock: Clock) -> Compilati
         revocations,
         seal,
     )
+
+
+def _admin(
+    settings: Settings, directory: Path, clock: Clock, findings: Findings
+) -> tuple[ssl.SSLContext | None, str | None]:
+    """Return the TLS of the operators' listener, and what they must show."""
+    tls: ssl.SSLContext | None = None
+    token: str | None = None
+    with findings.at(("admin", "tls"), "correct the files of this listener"):
+        tls = _admin_context(settings, clock)
+    if settings.admin is not None and settings.admin.token is not None:
+        with findings.at(("admin", "token"), "make the secret readable"):
+            token = reveal(settings.admin.token, directory)
+    return tls, token
 
 
 def _report_keys(issuer: str, news: KeyNews) -> None:

@@ -8,11 +8,11 @@ from typing import TYPE_CHECKING, Any
 from urllib.parse import parse_qs
 
 import pytest
-from cryptography.x509 import load_pem_x509_certificates
 
 from gateway.core.ports import ClientGone
 from gateway.core.refusal import Reason, Refusal, Refused, Source
 from gateway.credentials import introspection
+from gateway.credentials.certificate_files import read_authorities
 from gateway.credentials.client_authentication import Certificate, SharedSecret
 from gateway.credentials.clock import SystemClock
 from gateway.credentials.development import DevelopmentPki
@@ -84,11 +84,10 @@ class Asked:
 @pytest.fixture
 async def provider(pki: DevelopmentPki) -> AsyncIterator[Provider]:
     """An issuer that demands our certificate."""
+    clock = SystemClock()
+    authorities = read_authorities(pki.ca("clients"), clock)
     context = server_context(
-        pki.directory / "idp.pem",
-        pki.directory / "idp.key",
-        SystemClock(),
-        authorities=load_pem_x509_certificates(pki.ca("clients").read_bytes()),
+        pki.directory / "idp.pem", pki.directory / "idp.key", clock, authorities=authorities
     )
     async with providing(context) as one:
         one.say = answering(GOOD)
