@@ -52,7 +52,9 @@ def start(stack, directory):
             (own / secret).write_text(text)
             (own / secret).chmod(0o600)
         state = f'{{url: "redis://{USER}@127.0.0.1:{server.port}/0", password: "file:password", timeout: 2s}}'
-        path = world.configure(own, backend.port, state=state, more='revocations: {secret: "file:revocations"}')
+        path = world.configure(
+            own, backend.port, state=state, more='revocations: {secret: "file:revocations"}'
+        )
         path.write_text(path.read_text().replace("endpoints: [", "connections: 2000\n    endpoints: ["))
         gateways.append(stack.enter_context(RunningGateway(path, own / "audit.jsonl")))
     return world, gateways
@@ -65,9 +67,7 @@ async def rounds(world, gateways, streams, count):
             readers = []
             for first in range(0, streams, 20):  # not all handshakes at once: they are not what is measured
                 made = [
-                    stack.enter_async_context(
-                        streaming(world, gateways[number % 3], f"r{turn}-{number}")
-                    )
+                    stack.enter_async_context(streaming(world, gateways[number % 3], f"r{turn}-{number}"))
                     for number in range(first, min(first + 20, streams))
                 ]
                 readers += await asyncio.gather(*made)
@@ -88,15 +88,23 @@ def fleet(streams, count):
         world, gateways = start(stack, Path(directory))
         each, lasts = asyncio.run(rounds(world, gateways, streams, count))
     print(f"{streams} streams over three gateways, {count} rounds; from the call to the end of a stream, ms:")
-    print(f"  each stream  p50 {percentile(each, 0.5):.0f}  p99 {percentile(each, 0.99):.0f}  max {max(each):.0f}")
-    print(f"  the last one p50 {percentile(lasts, 0.5):.0f}  p99 {percentile(lasts, 0.99):.0f}  max {max(lasts):.0f}")
+    print(
+        f"  each stream  p50 {percentile(each, 0.5):.0f}  p99 {percentile(each, 0.99):.0f}  max {max(each):.0f}"
+    )
+    print(
+        f"  the last one p50 {percentile(lasts, 0.5):.0f}  p99 {percentile(lasts, 0.99):.0f}  max {max(lasts):.0f}"
+    )
 
 
 def looks():
-    print("one look at everything that runs, ms of CPU (source; a rule with a condition in CEL; 1000 revocations held):")
+    print(
+        "one look at everything that runs, ms of CPU (source; a rule with a condition in CEL; 1000 revocations held):"
+    )
     for size in (500, 10_000):
         watched = Watched()
-        rule = Rule("readers", Effect.ALLOW, roles=["reader"], when=compile_condition("request.max_tokens <= 512"))
+        rule = Rule(
+            "readers", Effect.ALLOW, roles=["reader"], when=compile_condition("request.max_tokens <= 512")
+        )
         policy = Rules("chat", [rule])
         watched.swap(policy=policy)
         watched.line.route = replace(watched.line.route, policy=policy)

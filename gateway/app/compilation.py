@@ -14,7 +14,7 @@ from cryptography.hazmat.primitives.serialization import load_pem_private_key
 from gateway.app.backends import compile_backends, reveal
 from gateway.app.findings import Findings
 from gateway.app.identities import compile_identification
-from gateway.app.onward import compile_onward
+from gateway.app.onward import compile_exchanges, compile_onward
 from gateway.app.revocations import compile_revocations
 from gateway.app.routes import compile_routes
 from gateway.credentials.files import read_bounded
@@ -25,11 +25,11 @@ if TYPE_CHECKING:
     from pathlib import Path
 
     from gateway.app.identities import KeySets
+    from gateway.app.onward import Told
     from gateway.config.load import Loaded
     from gateway.config.schema import Settings
     from gateway.core.ports import Clock
     from gateway.core.route import RouteTable
-    from gateway.credentials.assertions import SignedAssertions
     from gateway.credentials.key_news import KeyNews
     from gateway.stages.identify import Identification
     from gateway.state.revocations import RevocationIndex
@@ -66,7 +66,7 @@ class Compilation:
     key_sets: KeySets
     routes: RouteTable
     backends: tuple[BackendSettings, ...]
-    onward: SignedAssertions
+    onward: Told
     server_tls: ssl.SSLContext | None
     admin_tls: ssl.SSLContext | None
     admin_token: str | None
@@ -102,9 +102,9 @@ def compile_settings(loaded: Loaded, directory: Path, clock: Clock) -> Compilati
     is_alone = settings.state.url.scheme == "memory"
     routes = compile_routes(settings, None if is_alone else blinding, findings)
     backends = compile_backends(settings, directory, clock, findings)
-    onward: SignedAssertions | None = None
+    onward: Told | None = None
     with findings.at(("assertions", "private_key"), "give an Ed25519 or P-256 private key in PEM form"):
-        onward = compile_onward(settings, findings)
+        onward = compile_exchanges(settings, compile_onward(settings, findings), directory, clock, findings)
     server_tls, admin_tls = _listener_contexts(settings, clock, findings)
     admin_token: str | None = None
     if settings.admin is not None and settings.admin.token is not None:

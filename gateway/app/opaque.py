@@ -20,6 +20,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Collection
     from pathlib import Path
 
+    from gateway.config.opaque import ClientAuthentication as ClientAuthenticationSettings
     from gateway.config.opaque import GatewayKeys, Introspection
     from gateway.config.trust import Issuer
     from gateway.core.ports import Clock
@@ -57,7 +58,9 @@ def compile_introspection(
     return IntrospectionClient(
         endpoint,
         fetcher,
-        _authentication(issuer, asked, endpoint, directory, clock),
+        compile_authentication(
+            asked.client_id, asked.authentication, issuer.issuer, endpoint, directory, clock
+        ),
         clock,
         rate=(asked.rate.count, asked.rate.period),
         rate_per_address=(asked.rate_per_address.count, asked.rate_per_address.period),
@@ -73,24 +76,37 @@ def _endpoint(asked: Introspection, source: Source | None) -> str | None:
     return None if metadata is None else metadata.introspection_endpoint
 
 
-def _authentication(
-    issuer: Issuer,
-    asked: Introspection,
+def compile_authentication(
+    client_id: str,
+    ways: ClientAuthenticationSettings,
+    server: str,
     endpoint: Callable[[], str | None],
     directory: Path,
     clock: Clock,
 ) -> ClientAuthentication:
-    ways = asked.authentication
+    """Make what the gateway proves itself with to an authorization server.
+
+    Args:
+        client_id: Its name there.
+        ways: The section `authentication`.
+        server: The server's issuer name.
+        endpoint: Returns the URL that is asked; None while it is not known.
+        directory: Directory of the configuration.
+        clock: Time.
+
+    Raises:
+        ValueError: A file or secret cannot be used.
+        OSError: A file cannot be read.
+    """
     if ways.private_key_jwt is not None:
         own = ways.private_key_jwt
         signer = Signer.from_pem(read_bounded(own.private_key), own.algorithm, own.key_id)
-        name = issuer.issuer
-        audience = (lambda: name) if own.audience == "issuer" else lambda: endpoint() or name
-        return PrivateKeyJwt(asked.client_id, signer, audience, clock)
+        audience = (lambda: server) if own.audience == "issuer" else lambda: endpoint() or server
+        return PrivateKeyJwt(client_id, signer, audience, clock)
     if ways.mtls is not None:
-        return Certificate(asked.client_id)
+        return Certificate(client_id)
     if ways.client_secret is not None:
-        return SharedSecret(asked.client_id, reveal(ways.client_secret, directory))
+        return SharedSecret(client_id, reveal(ways.client_secret, directory))
     raise ValueError("no way to prove who asks")
 
 

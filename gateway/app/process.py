@@ -117,6 +117,7 @@ class Process:
             for keys in compilation.key_sets:
                 stack.push_async_callback(keys.stop)
                 starting.create_task(keys.start())
+        compilation.onward.close_with(stack)
         pool = Pool(compilation.backends)
         stack.callback(pool.close)
         tracer = self._open_traces(stack)
@@ -153,7 +154,7 @@ class Process:
             routes=compilation.routes,
             store=store,
             counters=counters,
-            onward=compilation.onward,
+            onward=compilation.onward.onward,
             backends=pool,
             record=observer,
             problems=Problems(
@@ -270,7 +271,7 @@ class Process:
                         "revocations": compilation.revocations.is_current,
                     },
                     metrics=metrics.render,
-                    keys=lambda: msgspec.json.decode(compilation.onward.jwks),
+                    keys=lambda: msgspec.json.decode(compilation.onward.assertions.jwks),
                     status=self._status,
                     operations=revoker,
                     clock=self._clock,

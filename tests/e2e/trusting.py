@@ -80,6 +80,7 @@ class Trusting:
         program: What Python runs.
         introspection: How the provider is asked about opaque tokens, as YAML; "null": it is not.
         require: What the route demands.
+        more: More lines of the backend's section.
     """
 
     def __init__(
@@ -91,6 +92,8 @@ class Trusting:
         program: tuple[str | Path, ...] = PROGRAM,
         introspection: str = "null",
         require: str = 'token: {scopes: ["models:chat"]}',
+        *,
+        more: str = "",
     ) -> None:
         self.world = world
         certs = world.pki.directory
@@ -103,7 +106,7 @@ class Trusting:
                 audience=AUDIENCE,
                 algorithms=", ".join(ALGORITHMS),
                 introspection=introspection,
-                backend=SIDECAR.format(port=backend.port, certs=certs, identity=BACKEND_ID),
+                backend=SIDECAR.format(port=backend.port, certs=certs, identity=BACKEND_ID) + more,
                 audit=directory / "audit.jsonl",
                 require=require,
             )
@@ -137,26 +140,29 @@ class Trusting:
         return Answered(answer.status_code, problem["error"]["code"], record)
 
 
-def introspection(way: str, idp: IdentityProvider, directory: Path) -> str:
-    """How the gateway proves itself to the provider, as YAML."""
-    if way == "private_key_jwt":
-        client = idp.clients["gateway-jwt"]
-        assert client.key is not None
-        file = directory / "introspection.key"
+CLIENTS = {"client_secret": "gateway-basic", "private_key_jwt": "gateway-jwt", "mtls": "gateway-mtls"}
+
+
+def authentication(way: str, idp: IdentityProvider, directory: Path) -> str:
+    """How the gateway proves itself to the provider, as YAML; keys and secrets are written to a directory."""
+    client = idp.clients[CLIENTS[way]]
+    if client.key is not None:
+        file = directory / "client.key"
         file.write_bytes(client.key.to_pem().encode())
         file.chmod(0o600)
         proof = f"{{private_key: {file}, key_id: {client.key.kid}}}"
-    elif way == "mtls":
-        client = idp.clients["gateway-mtls"]
-        assert client.certificate is not None
+    elif client.certificate is not None:
         proof = f"{{certificate: {client.certificate.certificate}, private_key: {client.certificate.key}}}"
     else:
-        client = idp.clients["gateway-basic"]
-        file = directory / "introspection.secret"
+        file = directory / "client.secret"
         file.write_text(str(client.secret))
         file.chmod(0o600)
         proof = f"file:{file}"
+    return f"{{{way}: {proof}}}"
+
+
+def introspection(way: str, idp: IdentityProvider, directory: Path) -> str:
+    """How the provider is asked about opaque tokens, as YAML."""
+    proof = authentication(way, idp, directory)
     endpoint = idp.url("introspection")
-    return (
-        f"{{endpoint: {endpoint}, client_id: {client.id}, authentication: {{{way}: {proof}}}, timeout: 1s}}"
-    )
+    return f"{{endpoint: {endpoint}, client_id: {CLIENTS[way]}, authentication: {proof}, timeout: 1s}}"

@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Final
 from gateway.config.checks import (
     bindings,
     certificates,
+    exchanges,
     exposure,
     identities,
     keys,
@@ -51,6 +52,7 @@ CHECKS: Final[tuple[Callable[[Subject], Iterable[Finding]], ...]] = (
     routes.check_limits,
     metadata.check_metadata,
     bindings.check_bindings,
+    exchanges.check_exchanges,
     revocations.check_staleness,
     revocations.check_secret,
     revocations.check_journal,

@@ -44,7 +44,7 @@ def check_introspection(subject: Subject) -> Iterator[Finding]:
             prefixes[prefix] = issuer.issuer
         yield from _check_question(path, issuer, asked)
         yield from files.authorities((*path, "ca"), asked.ca)
-        yield from _check_authentication((*path, "authentication"), asked.authentication, files)
+        yield from check_authentication((*path, "authentication"), asked.authentication, files)
 
 
 def _check_prefix(path: Path, prefix: str, others: dict[str, str]) -> Iterator[Finding]:
@@ -76,7 +76,8 @@ def _check_question(path: Path, issuer: Issuer, asked: Introspection) -> Iterato
         yield Finding((*path, "timeout"), message, "write at most `30s`")
 
 
-def _check_authentication(path: Path, ways: ClientAuthentication, files: Files) -> Iterator[Finding]:
+def check_authentication(path: Path, ways: ClientAuthentication, files: Files) -> Iterator[Finding]:
+    """Check how the gateway proves itself to an authorization server: one way, with usable files."""
     chosen = [way for way in WAYS if getattr(ways, way) is not None]
     if len(chosen) != 1:
         message = "no way to prove who asks" if not chosen else f"more than one way: {', '.join(chosen)}"

@@ -44,7 +44,7 @@ def test_assertions_are_for_one_backend_on_our_own_connections(directory: Direct
     text = FULL.replace("  llama:\n", "  llama:\n    audience: https://llama.example\n").replace(
         "assertions: {", "assertions: {single_use: true, "
     )
-    onward = directory.compile(text).onward
+    onward = directory.compile(text).onward.onward
     call = SimpleNamespace(id="request-1")
     identity = SimpleNamespace(
         subject="ada", issuer="i", expires=2e9, roles=(), methods=(), spiffe_id=None, certificate=None
