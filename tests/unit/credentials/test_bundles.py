@@ -132,7 +132,7 @@ REFERENCES = {
     "spiffebundle-spiffebundle_valid_1.json": 1,
     "spiffebundle-spiffebundle_valid_2.json": 1,
     "spiffebundle-spiffebundle_valid_with_wit.json": 1,
-    "spiffebundle-spiffebundle_multiple_x509.json": 1,  # two values of one x5c: the first counts
+    "spiffebundle-spiffebundle_multiple_x509.json": None,  # no `basicConstraints`: X.509-SVID, section 5
     "spiffebundle-spiffebundle_missing_kid.json": None,
     "spiffebundle-spiffebundle_no_keys.json": None,
     "x509bundle-cert.pem": 1,

