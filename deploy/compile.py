@@ -10,10 +10,15 @@ the suites that go through sockets against it.
 
 from __future__ import annotations
 
+import os
 import shutil
 import subprocess
 import sys
 from pathlib import Path
+
+# The functions of all modules call each other: without these, every call looks its target up in a table first,
+# for somebody who might have replaced it. Measured: a tenth of the compiled code's time.
+FLAGS = "-fno-semantic-interposition -fvisibility=hidden -fno-plt"
 
 # What runs for every request. Left out: modules whose classes the compiler does not take (frozen
 # dataclasses with slots, protocols, msgspec structs), and everything that runs once.
@@ -78,7 +83,8 @@ def main() -> int:
     shutil.copytree(root / "gateway", target / "gateway", ignore=shutil.ignore_patterns("__pycache__"))
     shutil.copy(root / "pyproject.toml", target)
     command = [sys.executable, "-m", "mypyc", *(f"gateway/{module}" for module in MODULES)]
-    result = subprocess.run(command, cwd=target, capture_output=True, text=True, check=False)  # noqa: S603 - our own list
+    environment = {**os.environ, "CFLAGS": f"{os.environ.get('CFLAGS', '')} {FLAGS}".strip()}
+    result = subprocess.run(command, cwd=target, capture_output=True, text=True, check=False, env=environment)  # noqa: S603 - our own list
     if result.returncode:
         print(result.stdout[-4000:], result.stderr[-4000:], sep="\n", file=sys.stderr)
         return 1
