@@ -3,17 +3,17 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, final
+from typing import final
 
-if TYPE_CHECKING:
-    from gateway.core.ports import Assertions, Backends, Clock, Counters, Recorder, Store
-    from gateway.core.route import RouteTable
-    from gateway.stages.identify import Identification
-    from gateway.stages.refuse import Problems
+# the compiler reads the annotations of classes
+from gateway.core.ports import Assertions, Backends, Clock, Counters, Recorder, Store  # noqa: TC001
+from gateway.core.route import RouteTable  # noqa: TC001
+from gateway.stages.identify import Identification  # noqa: TC001
+from gateway.stages.refuse import Problems  # noqa: TC001
 
 
 @final
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True)
 class Runtime:
     """Everything a request may touch.
 

@@ -10,7 +10,7 @@ store's answer, a key refresh). `asyncio.timeout` and `current_task` have no mea
 from __future__ import annotations
 
 import asyncio
-from typing import TYPE_CHECKING, Any, final
+from typing import TYPE_CHECKING, Any, Final, final
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Coroutine, Generator
@@ -48,6 +48,15 @@ class Gate:
         self._driver = driver
 
 
+_END: Final = Gate()  # never opened
+
+
+async def _parked(coroutine: Coroutine[Any, Any, None]) -> None:
+    """Run a line, and wait at its end for what never comes: to return would cost an exception, 1 us."""
+    await coroutine
+    await _END
+
+
 @final
 class Driver:
     """Drives one coroutine to its end.
@@ -62,7 +71,7 @@ class Driver:
     def __init__(
         self, coroutine: Coroutine[Any, Any, None], done: Callable[[BaseException | None], None]
     ) -> None:
-        self._coroutine: Coroutine[Any, Any, None] | None = coroutine
+        self._coroutine: Coroutine[Any, Any, None] | None = _parked(coroutine)
         self._done = done
         self._waits_for: Gate | asyncio.Future[Any] | None = None
 
@@ -74,8 +83,6 @@ class Driver:
             return
         try:
             awaited = coroutine.send(None)
-        except StopIteration:
-            self._end(None)
         except BaseException as error:  # noqa: BLE001 - handed to `done`; nothing is swallowed
             self._end(error)
         else:
@@ -93,14 +100,15 @@ class Driver:
             waits_for.remove_done_callback(self._wake)
         try:
             awaited = coroutine.throw(error)
-        except StopIteration:
-            self._end(None)
         except BaseException as escaped:  # noqa: BLE001 - handed to `done`; nothing is swallowed
             self._end(escaped)
         else:
             self._wait(awaited)
 
     def _wait(self, awaited: Any) -> None:  # noqa: ANN401 - whatever a coroutine may yield
+        if awaited is _END:
+            self._end(None)
+            return
         self._waits_for = awaited
         if type(awaited) is Gate:
             awaited.hold(self)

@@ -129,7 +129,7 @@ class Reply:
         if self.is_closing:
             framing += b"Connection: close\r\n"
         # RFC 9110, section 6.6.1: an answer that is passed on has a Date
-        date = b"" if b"date: " in headers else b"Date: %b\r\n" % self._connection.date()
+        date = b"" if answer.memo.has_date else b"Date: %b\r\n" % self._connection.date()
         return b"%b%b%b%b\r\n" % (line, date, headers, framing)
 
     def _refuses(self, data: bytes) -> bool:

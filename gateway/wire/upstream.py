@@ -7,27 +7,26 @@ where it said it would.
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any, Final, cast, final
+from typing import TYPE_CHECKING, Any, cast, final
 
 import httptools
 
 from gateway.core.refusal import Reason, Refusal, Source
 from gateway.wire.answer import Answer
 from gateway.wire.deadlines import NEVER
-from gateway.wire.framing import HOP_BY_HOP, leading_number, split_at_length
+from gateway.wire.framing import HOP_BY_HOP
+from gateway.wire.known import KnownHead
 
 if TYPE_CHECKING:
     import asyncio
 
-    from gateway.core.ports import Outbound
+    from gateway.core.outbound import Outbound
     from gateway.core.route import Bounds
     from gateway.wire.pool import Endpoint
 
 MAX_HEAD_BYTES = 64 * 1024
 MAX_HEADERS = 128
 MAX_INTERIM = 8  # 1xx answers before the final one
-MAX_MISSES: Final = 8  # heads in a row that were none of the known ones: then only every
-RETRY_MISSES: Final = 64  # so many is kept
 NO_BODY = frozenset({204, 304})
 DROPPED = frozenset(HOP_BY_HOP) | {b"transfer-encoding", b"content-length"}
 
@@ -52,15 +51,11 @@ class Upstream:
         "_is_paused",
         "_is_reusable",
         "_known",
-        "_known_status",
         "_left",
         "_length",
-        "_misses",
         "_parser",
         "_pieces",
-        "_prefix",
         "_skips_body",
-        "_suffix",
         "_transport",
         "_until_close",
         "deadline",
@@ -85,12 +80,7 @@ class Upstream:
         self._idle = 0.0
         self._final = NEVER
         self._length: int | None = None
-        # the last head that was read whole and left the connection usable: see `_read_known`
-        self._prefix: bytes | None = None
-        self._suffix = b""
-        self._known: list[tuple[bytes, bytes]] = []
-        self._known_status = 0
-        self._misses = 0  # heads that were not the last one, in a row
+        self._known = KnownHead()
         self._left = 0  # bytes of body still to come for an answer whose head was known
         self.deadline = NEVER
 
@@ -145,11 +135,16 @@ class Upstream:
             self._read_body(data, answer)
             return
         is_first = not self._head_bytes
-        if is_first and self._prefix is not None and self._read_known(data, answer, self._prefix):
-            return
+        if is_first and not self._skips_body:
+            begin = self._known.match(data, answer)
+            if begin:
+                self._is_headed = self._is_reusable = True
+                self._left = self._known.length
+                self._read_body(data[begin:], answer)
+                return
         self._parse(data, answer)
-        if is_first and self._is_headed and self._answer is answer:
-            self._remember(data, answer)
+        if is_first and self._is_headed and not self._interim:
+            self._known.keep(data, answer)
         if self._is_headed and self._answer is answer:
             self._deliver(answer)
 
@@ -173,48 +168,6 @@ class Upstream:
             self._head_bytes > MAX_HEAD_BYTES and self._is_overlong(answer, was_headed=was_headed)
         ):
             self._fail(self._broken("head too large"))
-
-    def _remember(self, data: bytes, answer: Answer) -> None:
-        """Keep a head that came in one piece: a backend mostly sends the same one again.
-
-        It is looked at only while this connection lives, which no answer survives that did not end cleanly.
-        """
-        self._prefix = None
-        self._misses += 1
-        if self._misses > MAX_MISSES and self._misses % RETRY_MISSES:
-            return  # this backend's heads differ, one from the next
-        if answer.length is None or self._interim or not data.startswith(b"HTTP/1.1 "):
-            return
-        raw = data[: data.find(b"\r\n\r\n") + 4]
-        parts = split_at_length(raw, raw.lower())
-        if parts is not None and parts[1]:
-            self._prefix, self._suffix = parts
-            self._known, self._known_status = answer.headers, answer.status
-
-    def _read_known(self, data: bytes, answer: Answer, prefix: bytes) -> bool:
-        """Take an answer whose head is, byte for byte, the last one but for the digits of its length.
-
-        Equal bytes at the start of a message mean equal things, so llhttp, which stands between two
-        messages, need not see it. Pinned by tests/unit/wire/test_upstream.py, which has every such answer
-        read both ways and compares.
-
-        Returns:
-            False if it is another head, or comes in a way that llhttp has to judge; nothing was taken.
-        """
-        if self._skips_body or not data.startswith(prefix):
-            return False
-        length, end = leading_number(data, len(prefix))
-        begin = end + len(self._suffix)
-        if not length or data[end:begin] != self._suffix or len(data) - begin > length:
-            return False
-        self._misses = 0
-        answer.headers = self._known
-        answer.status = self._known_status
-        answer.length = length
-        self._is_headed = self._is_reusable = True
-        self._left = length
-        self._read_body(data[begin:], answer)
-        return True
 
     def _read_body(self, data: bytes, answer: Answer) -> None:
         """Take the next piece of the body of an answer whose head was known."""

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from gateway.core.ports import ClientGone, Outbound
+from gateway.core.outbound import Outbound
+from gateway.core.ports import ClientGone
 
 
 def test_an_outbound_request_is_sent_once_unless_told_otherwise() -> None:

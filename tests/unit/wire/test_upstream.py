@@ -9,7 +9,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from gateway.core.ports import Outbound
+from gateway.core.outbound import Outbound
 from gateway.core.refusal import Refusal, Refused
 from gateway.core.route import Bounds
 from gateway.wire.driver import Driver
@@ -620,7 +620,7 @@ async def test_heads_that_never_come_again_are_not_kept_for_ever() -> None:
     kept = []
     for number in range(130):
         exchange.receive(b"HTTP/1.1 200 OK\r\nX: %d\r\nContent-Length: 2\r\n\r\nok" % number)
-        kept.append(exchange.upstream._prefix is not None)
+        kept.append(exchange.upstream._known.is_kept)
         exchange.ask(ASK)
 
     assert kept == [number < 8 or number + 1 in {64, 128} for number in range(130)]
