@@ -1,7 +1,7 @@
 """What follows from a head alone, kept for as long as a connection repeats that head.
 
-Made by the wire, one per head; filled and read by the stage that each field names. Holds field lines,
-never a decision: who may do what is decided for every request.
+Made by the wire, one per head; filled and read by the stage that each field names. Holds a digest
+and field lines, never a decision: who may do what is decided for every request.
 """
 
 from __future__ import annotations
@@ -14,18 +14,20 @@ if TYPE_CHECKING:
 
 @final
 class RequestMemo:
-    """What `forward` made of the head of a request.
+    """What `identify` and `forward` made of the head of a request.
 
     Args:
+        digest: SHA-256 of the token that it carries; b"": nobody has looked yet.
         route: The route that it was made for; None: nothing was made yet.
         content_type: The content type that it was made for.
         line: Request line with CRLF, as it leaves.
         fields: Field lines that leave, without those that differ from request to request.
     """
 
-    __slots__ = ("content_type", "fields", "line", "route")
+    __slots__ = ("content_type", "digest", "fields", "line", "route")
 
     def __init__(self) -> None:
+        self.digest = b""
         self.route: Route | None = None
         self.content_type = b""
         self.line = b""

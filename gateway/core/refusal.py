@@ -126,7 +126,7 @@ class Reason(Enum):
 
 
 @final
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True)
 class LimitState:
     """What a limit looks like after a claim: for `RateLimit` fields and the record.
 
@@ -146,7 +146,7 @@ class LimitState:
 
 
 @final
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True)
 class StepUp:
     """How a user must have authenticated: what a challenge asks for (RFC 9470, section 3).
 
@@ -160,7 +160,7 @@ class StepUp:
 
 
 @final
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True)
 class Refusal:
     """A refusal as data: what evaluators return.
 

@@ -14,6 +14,9 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, final
 
 import msgspec
+from cryptography.hazmat.primitives.asymmetric.ed25519 import (
+    Ed25519PrivateKey,  # noqa: TC002 - the compiler reads annotations of classes
+)
 
 from gateway.observe.chain import Kind, link, link_all, sign
 from gateway.observe.journal import AuditBroken, Journal
@@ -23,15 +26,13 @@ if TYPE_CHECKING:
     from collections.abc import Callable
     from pathlib import Path
 
-    from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
-
     from gateway.core.ports import Clock
 
 __all__ = ["AuditBroken", "AuditLog", "Signer"]
 
 
 @final
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True)
 class Signer:
     """What signs checkpoints.
 
