@@ -134,7 +134,7 @@ class Upstream:
         if self._left:
             self._read_body(data, answer)
             return
-        is_first = not self._head_bytes
+        is_first = not self._is_headed and not self._head_bytes
         if is_first and not self._skips_body:
             begin = self._known.match(data, answer)
             if begin:

@@ -122,12 +122,12 @@ class SseMeter:
         if (  # one whole event without usage: almost every piece of almost every stream
             data.startswith(b"data:")
             and data.endswith(b"\n\n")
-            and data.count(b"\n") == 2  # noqa: PLR2004 -- the two that end it
+            and data.find(b"\n") == len(data) - 2  # the two that end it are the only ones
             and _CR not in data
             and not self._rest
             and not self._has_data
             and not self._is_skipping
-            and data.count(b'"usage"') == data.count(b'"usage":null')
+            and (b'"usage"' not in data or data.count(b'"usage"') == data.count(b'"usage":null'))
         ):
             self._usage.events += 1
             return

@@ -603,7 +603,6 @@ async def test_a_known_head_means_what_it_meant(
             exchange.answer.status,
             exchange.answer.length,
             tuple(exchange.answer.headers) if exchange.has_head else (),
-            exchange.transport.is_closing(),
         )
 
     primed = Exchange()
@@ -611,7 +610,11 @@ async def test_a_known_head_means_what_it_meant(
     if primed.transport.is_closing() or not primed.endpoint.free_ones:
         return
     primed.ask(outbound)
-    assert play(primed) == play(Exchange(outbound))
+    plain = Exchange(outbound)
+
+    assert play(primed) == play(plain)
+    # llhttp lets line ends between two messages pass, a comparison lets nothing pass
+    assert primed.transport.is_closing() >= plain.transport.is_closing()
 
 
 async def test_heads_that_never_come_again_are_not_kept_for_ever() -> None:
@@ -624,3 +627,28 @@ async def test_heads_that_never_come_again_are_not_kept_for_ever() -> None:
         exchange.ask(ASK)
 
     assert kept == [number < 8 or number + 1 in {64, 128} for number in range(130)]
+
+
+@pytest.mark.parametrize(
+    "begun",
+    [
+        b"HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n40\r\nhel",
+        b"HTTP/1.1 200 OK\r\nContent-Length: 500\r\n\r\nhel",
+        b"HTTP/1.1 200 OK\r\nX: 1\r\nContent-Length: 500\r\n\r\nhel",
+        b"HTTP/1.1 200 OK\r\nX: y",
+        b"HTTP/1.1 100 Continue\r\n\r\n",
+    ],
+    ids=["chunked", "known", "other", "in-its-head", "interim"],
+)
+async def test_a_head_within_a_body_is_body(begun: bytes) -> None:
+    """The known head, where a piece of another answer begins with it, begins no answer."""
+    primed, plain = Exchange(), Exchange()
+    primed.receive(OK)
+    primed.ask(ASK)
+    for exchange in (primed, plain):
+        exchange.receive(begun, OK, OK)
+
+    assert primed.sink.data == plain.sink.data
+    assert primed.sink.is_finished == plain.sink.is_finished
+    assert primed.reason == plain.reason
+    assert primed.transport.is_closing() == plain.transport.is_closing()
