@@ -19,7 +19,7 @@ from gateway.wire.tasks import spawn
 from gateway.wire.upstream import Upstream
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Mapping, Sequence
+    from collections.abc import Callable, Sequence
     from ipaddress import IPv4Network, IPv6Network
 
     from gateway.core.outbound import Outbound
@@ -277,7 +277,7 @@ class Pool:
 
     def __init__(self, backends: Sequence[BackendSettings]) -> None:
         self._deadlines = Deadlines(asyncio.get_running_loop())
-        self._endpoints: Mapping[str, tuple[Endpoint, ...]] = {
+        self._endpoints: dict[str, tuple[Endpoint, ...]] = {
             backend.name: tuple(Endpoint(each, backend, self._deadlines) for each in backend.endpoints)
             for backend in backends
         }
