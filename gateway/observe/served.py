@@ -152,15 +152,22 @@ class ServedEncoder:
 def _amounts(ex: Exchange) -> bytes:
     """Encode what went in and out; what is nothing or not known is left out."""
     usage = ex.usage
-    amounts = b',"bytes_in":%d' % ex.bytes_in if ex.bytes_in else b""
-    if ex.bytes_out:
-        amounts += b',"bytes_out":%d' % ex.bytes_out
-    if usage.input_tokens is not None:
-        amounts += b',"input_tokens":%d' % usage.input_tokens
-    if usage.output_tokens is not None:
-        amounts += b',"output_tokens":%d' % usage.output_tokens
+    given, produced = usage.input_tokens, usage.output_tokens
+    amounts = b""
+    if given is not None and produced is not None:
+        amounts = b',"input_tokens":%d,"output_tokens":%d' % (given, produced)
+    elif given is not None:
+        amounts = b',"input_tokens":%d' % given
+    elif produced is not None:
+        amounts = b',"output_tokens":%d' % produced
     if usage.events:
-        amounts += b',"events":%d' % usage.events
+        amounts = b'%b,"events":%d' % (amounts, usage.events)
+    if ex.bytes_in and ex.bytes_out:
+        return b',"bytes_in":%d,"bytes_out":%d%b' % (ex.bytes_in, ex.bytes_out, amounts)
+    if ex.bytes_in:
+        return b',"bytes_in":%d%b' % (ex.bytes_in, amounts)
+    if ex.bytes_out:
+        return b',"bytes_out":%d%b' % (ex.bytes_out, amounts)
     return amounts
 
 
