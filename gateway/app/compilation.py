@@ -14,8 +14,8 @@ from cryptography.hazmat.primitives.serialization import load_pem_private_key
 from gateway.app.backends import compile_backends, reveal
 from gateway.app.findings import Findings
 from gateway.app.identities import compile_identification
+from gateway.app.onward import compile_exchanges, compile_onward
 from gateway.app.routes import compile_routes
-from gateway.credentials.assertions import SignedAssertions
 from gateway.credentials.files import read_bounded
 from gateway.credentials.tls import server_context
 
@@ -24,10 +24,12 @@ if TYPE_CHECKING:
     from pathlib import Path
 
     from gateway.app.identities import KeySets
+    from gateway.app.onward import Told
     from gateway.config.load import Loaded
     from gateway.config.schema import Settings
     from gateway.core.ports import Clock
     from gateway.core.route import RouteTable
+    from gateway.credentials.key_news import KeyNews
     from gateway.stages.identify import Identification
     from gateway.wire.pool import BackendSettings
 
@@ -44,7 +46,7 @@ class Compilation:
         key_sets: Keys of issuers, to be started.
         routes: All routes.
         backends: All backends.
-        assertions: Signs for backends.
+        onward: Tells backends who asks.
         server_tls: Context of the clients' listener, or None.
         admin_tls: Context of the operators' listener, or None.
         admin_token: What operators must show, or None.
@@ -59,7 +61,7 @@ class Compilation:
     key_sets: KeySets
     routes: RouteTable
     backends: tuple[BackendSettings, ...]
-    assertions: SignedAssertions
+    onward: Told
     server_tls: ssl.SSLContext | None
     admin_tls: ssl.SSLContext | None
     admin_token: str | None
@@ -86,17 +88,15 @@ def compile_settings(loaded: Loaded, directory: Path, clock: Clock) -> Compilati
         with findings.at(("state", "password"), "make the secret readable"):
             state_password = reveal(settings.state.password, directory)
     blinding = _blinding(settings, state_password)
-    identification, key_sets = compile_identification(settings, clock, findings, _report_keys)
+    identification, key_sets = compile_identification(
+        settings, directory, clock, blinding, findings, _report_keys
+    )
     is_alone = settings.state.url.scheme == "memory"
     routes = compile_routes(settings, None if is_alone else blinding, findings)
     backends = compile_backends(settings, directory, clock, findings)
-    assertions: SignedAssertions | None = None
+    onward: Told | None = None
     with findings.at(("assertions", "private_key"), "give an Ed25519 or P-256 private key in PEM form"):
-        assertions = SignedAssertions.from_file(
-            settings.assertions.private_key,
-            settings.assertions.issuer,
-            lifetime=settings.assertions.lifetime,
-        )
+        onward = compile_exchanges(settings, compile_onward(settings, findings), directory, clock, findings)
     server_tls, admin_tls = _listener_contexts(settings, clock, findings)
     admin_token: str | None = None
     if settings.admin is not None and settings.admin.token is not None:
@@ -107,7 +107,7 @@ def compile_settings(loaded: Loaded, directory: Path, clock: Clock) -> Compilati
         with findings.at(("audit", "checkpoint_key"), "give an Ed25519 private key in PEM form"):
             checkpoint_key = _checkpoint_key(settings.audit.checkpoint_key)
     findings.conclude()
-    assert assertions is not None  # noqa: S101 - or `conclude` would have raised
+    assert onward is not None  # noqa: S101 - or `conclude` would have raised
     return Compilation(
         settings,
         loaded.digest[:16],
@@ -115,7 +115,7 @@ def compile_settings(loaded: Loaded, directory: Path, clock: Clock) -> Compilati
         key_sets,
         routes,
         backends,
-        assertions,
+        onward,
         server_tls,
         admin_tls,
         admin_token,
@@ -125,8 +125,16 @@ def compile_settings(loaded: Loaded, directory: Path, clock: Clock) -> Compilati
     )
 
 
-def _report_keys(issuer: str, why: str) -> None:
-    structlog.get_logger().warning("keys-unavailable", issuer=issuer, why=why)
+def _report_keys(issuer: str, news: KeyNews) -> None:
+    log = structlog.get_logger()
+    if news.event == "keys-changed":
+        log.info(news.event, issuer=issuer, keys=news.size, kids=news.kids)
+    elif news.event == "keys-back":
+        log.info(news.event, issuer=issuer)
+    elif news.event == "keys-expired":
+        log.error(news.event, issuer=issuer)
+    else:
+        log.warning(news.event, issuer=issuer, why=news.why)
 
 
 def _listener_contexts(

@@ -20,8 +20,9 @@ from aiohttp import web
 
 from gateway import __version__
 from gateway.admin import AdminSources, build_admin, build_admin_runner
+from gateway.app.discovery import documents, metadata_url, proof_algorithms
 from gateway.app.peers import Peers
-from gateway.app.shared_state import make_state
+from gateway.app.shared_state import make_once, make_state
 from gateway.credentials.certificates import Certificates
 from gateway.observe.audit import AuditLog, Signer
 from gateway.observe.log import LogSink, fault_reporter
@@ -104,9 +105,11 @@ class Process:
         settings = compilation.settings
         audit = self._open_audit(stack)
         store, counters = await self._open_state(stack)
-        for keys in compilation.key_sets:
-            stack.push_async_callback(keys.stop)
-            await keys.start()
+        async with asyncio.TaskGroup() as starting:  # together: an issuer that is away delays no other
+            for keys in compilation.key_sets:
+                stack.push_async_callback(keys.stop)
+                starting.create_task(keys.start())
+        compilation.onward.close_with(stack)
         pool = Pool(compilation.backends)
         stack.callback(pool.close)
         tracer = self._open_traces(stack)
@@ -130,10 +133,17 @@ class Process:
                 routes=compilation.routes,
                 store=store,
                 counters=counters,
-                assertions=compilation.assertions,
+                onward=compilation.onward.onward,
                 backends=pool,
                 record=observer,
-                problems=Problems(PROBLEM_TYPES, settings.assertions.issuer, fault_reporter(self._log)),
+                problems=Problems(
+                    PROBLEM_TYPES,
+                    settings.assertions.issuer,
+                    fault_reporter(self._log),
+                    algorithms=proof_algorithms(settings),
+                    metadata=metadata_url(settings),
+                ),
+                documents=documents(settings, proof_algorithms(settings)),
             )
         )
         service = self._make_service(gateway)
@@ -170,6 +180,9 @@ class Process:
 
     async def _open_state(self, stack: AsyncExitStack) -> tuple[Store, Counters]:
         store, counters = make_state(self._compilation, self._clock)
+        possession = self._compilation.identification.possession
+        if possession is not None:
+            possession.once = make_once(self._compilation, store, self._clock)
         if isinstance(store, RedisStore):
             stack.push_async_callback(store.stop)
             await store.start()
@@ -224,7 +237,7 @@ class Process:
                         "state": not isinstance(store, RedisStore) or store.is_ready,
                     },
                     metrics=metrics.render,
-                    keys=lambda: msgspec.json.decode(compilation.assertions.jwks),
+                    keys=lambda: msgspec.json.decode(compilation.onward.assertions.jwks),
                     status=self._status,
                 ),
                 token=compilation.admin_token,

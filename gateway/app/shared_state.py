@@ -10,8 +10,10 @@ from gateway.state import address
 from gateway.state.counters import MemoryCounters
 from gateway.state.link import Server, tls_context
 from gateway.state.memory import MemoryStore
+from gateway.state.once import MemoryOnce
 from gateway.state.redis import RedisStore
 from gateway.state.redis_counters import RedisCounters
+from gateway.state.redis_once import RedisOnce
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -52,6 +54,19 @@ def make_state(compilation: Compilation, clock: Clock) -> tuple[Store, Counters]
         blinding=compilation.blinding,
         report=_reporter("counters"),
     )
+
+
+def make_once(compilation: Compilation, store: Store, clock: Clock) -> MemoryOnce | RedisOnce:
+    """Make what tells whether a proof was used before; in Redis over the connection of the limits.
+
+    Args:
+        compilation: What hides the names.
+        store: The store of the limits.
+        clock: Time.
+    """
+    if isinstance(store, RedisStore):
+        return RedisOnce(store.link, blinding=compilation.blinding)
+    return MemoryOnce(clock)
 
 
 def _server(compilation: Compilation) -> Server:

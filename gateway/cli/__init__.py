@@ -29,6 +29,7 @@ COMMANDS: Final = {
     "check": "check a configuration without running it",
     "certs": "development certificates: init, issue, revoke",
     "token": "development tokens: keys, mint",
+    "keys": "gateway keys: create, list, rotate, revoke",
     "audit": "prove and read the audit log",
     "demo": "a real model behind the gateway, a tour, and a playground",
 }

@@ -2,51 +2,22 @@
 
 from typing import Annotated, TypeAlias
 
-from pydantic import AfterValidator, Field, PlainValidator, WithJsonSchema
+from pydantic import AfterValidator, Field
 
+from gateway.config.addresses import Network, Origin
+from gateway.config.opaque import GatewayKeys, Introspection
 from gateway.config.patterns import CertificateName, ClaimValues, Name, SpiffePattern, SubjectName, Text
+from gateway.config.proofs import Proofs
 from gateway.config.quantities import Duration, DurationOrZero
 from gateway.config.references import FilePath, KeySource
 from gateway.config.section import Section, required, setting
-from gateway.config.texts import describe, refused
-
-ALGORITHMS = (
-    "RS256",
-    "RS384",
-    "RS512",
-    "PS256",
-    "PS384",
-    "PS512",
-    "ES256",
-    "ES384",
-    "ES512",
-    "EdDSA",
-    "Ed25519",
-)
-
-
-def _algorithm(value: object) -> str:
-    if value in ALGORITHMS:
-        return str(value)
-    if isinstance(value, str) and value.upper().startswith("HS"):
-        message = f"`{value}` verifies with the key that signs: whoever can check a token could forge one"
-        raise refused(message, "let the issuer sign with ES256, EdDSA or PS256")
-    if isinstance(value, str) and value.lower() == "none":
-        raise refused(
-            "`none` accepts tokens that nobody signed", "let the issuer sign with ES256, EdDSA or PS256"
-        )
-    raise refused(f"{describe(value)} is no algorithm known here", f"write some of {', '.join(ALGORITHMS)}")
-
-
-Algorithm: TypeAlias = Annotated[
-    str,
-    PlainValidator(_algorithm),
-    WithJsonSchema({"title": "algorithm", "type": "string", "enum": list(ALGORITHMS)}),
-]
+from gateway.config.signals import Transmitter
+from gateway.config.signing import Algorithm
+from gateway.config.texts import refused
 
 
 def _issuer(text: str) -> str:
-    if "|" in text or text == "anonymous":
+    if "|" in text or text in {"anonymous", "key"}:
         raise refused(f"`{text}` could be taken for another caller's name", "give the issuer's exact `iss`")
     return text
 
@@ -58,7 +29,11 @@ class Issuer(Section):
     """One issuer of tokens that is believed, and how far."""
 
     issuer: IssuerName = required("Exact value of the claim `iss`.")
-    jwks: KeySource = required("Where its public keys are: an `https://` URL, or `file:` and a path.")
+    jwks: KeySource | None = setting(
+        None,
+        "Where its public keys are: an `https://` URL, or `file:` and a path; none: they are discovered, "
+        "`issuer` being an `https://` URL.",
+    )
     audience: Text = required(
         "Exact value that the claim `aud` must have: this gateway's name at the issuer."
     )
@@ -77,6 +52,23 @@ class Issuer(Section):
     jwks_ca: FilePath | None = setting(
         None, "PEM file: authorities of the server that has the keys; none: the system's."
     )
+    jwks_origins: tuple[Origin, ...] = setting(
+        (), "Origins beside the issuer's own to which discovery may lead, e.g. `https://keys.example.org`."
+    )
+    networks: tuple[Network, ...] = setting(
+        (), "Networks that its servers must be in; none: public addresses only."
+    )
+    refresh: Duration | None = setting(
+        None,
+        "How often its keys are fetched, 1s to 1h; none: as the server's `max-age` says, within 5m and 1h; "
+        "a file is looked at every 5s at least.",
+    )
+    keys_hard_age: Duration = setting(
+        "24h", "How long the last fetched keys are used while newer ones cannot be fetched."
+    )
+    introspection: Introspection | None = setting(
+        None, "How it is asked about tokens that are no JWTs; none: they are refused."
+    )
 
 
 class Anonymous(Section):
@@ -91,9 +83,18 @@ class Identification(Section):
     """How callers prove who they are."""
 
     issuers: tuple[Issuer, ...] = setting((), "Issuers of tokens; none: certificates alone.")
+    signals: tuple[Transmitter, ...] = setting(
+        (), "Transmitters of security events, which may revoke what they vouched for."
+    )
+    proofs: Proofs = setting(
+        {},
+        "Proofs of possession (DPoP, RFC 9449): tokens that are bound to a key. Accepted as soon as "
+        "`server.origins` says which URLs they are made for.",
+    )
     anonymous: Anonymous | None = setting(
         None, "Lets callers without credentials in, under these roles. Without it they are refused."
     )
+    keys: GatewayKeys | None = setting(None, "The gateway's own keys; none: there are none.")
 
 
 class Role(Section):
@@ -124,3 +125,8 @@ class Assertions(Section):
         None, "PEM file: Ed25519 or P-256 private key; none: one is made at each start and never stored."
     )
     lifetime: Duration = setting("60s", "How long a backend may believe an assertion.")
+    single_use: bool = setting(
+        default=False,
+        description="Sign for every request, under its id; otherwise once per caller, rule and model, for "
+        "half of the lifetime. Costs some 20 us per request.",
+    )

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Protocol
+from typing import TYPE_CHECKING, Protocol, final
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -265,11 +265,50 @@ class Policy(Protocol):
         """Return the name of the rule that allows exactly this prompt, or why it may not pass."""
 
 
-class Assertions(Protocol):
-    """Signs who asks, for the backend."""
+class Assurance(Protocol):
+    """How well a caller must be authenticated on one route (RFC 9470)."""
 
-    def assertion(self, permit: Permit, now: float, /) -> tuple[str, bytes]:
-        """Return the assertion's `jti`, and the token."""
+    def __call__(self, identity: Identity, now: float, /) -> Refusal | None:
+        """Look at a verified caller whom some rule could allow.
+
+        Args:
+            identity: Who asks; with a token.
+            now: Seconds since the epoch.
+
+        Returns:
+            None if that is enough; else `STEP_UP_REQUIRED` with what to ask the issuer for, `STEP_UP_FAILED`
+            if the issuer was asked already, `PROOFS_MISSING`, or `TOKEN_UNBOUND`.
+        """
+
+
+@final
+class Credential:
+    """What a backend is shown of who asks.
+
+    Args:
+        name: Names it in the record: `jti` of an assertion, digest of a token; never the credential.
+        fields: Header field lines, each with CRLF.
+    """
+
+    __slots__ = ("fields", "name")
+
+    def __init__(self, name: str, fields: bytes) -> None:
+        self.name = name
+        self.fields = fields
+
+
+class Onward(Protocol):
+    """Tells a backend who asks, in the gateway's own words or in those of an authorization server."""
+
+    def find(self, call: Call, permit: Permit, now: float, /) -> Credential | None:
+        """Return the credential for a permit if that needs no waiting, or None. No I/O."""
+
+    async def obtain(self, call: Call, permit: Permit, now: float, /) -> Credential:
+        """Get the credential for a permit.
+
+        Raises:
+            Refused: `BACKEND_TOKEN`: there is none to be had.
+        """
 
 
 class Backends(Protocol):

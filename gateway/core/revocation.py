@@ -22,6 +22,7 @@ class Target(Enum):
     SUBJECT: `Identity.key`. TOKEN: issuer, `|`, `jti`; or the first 16 hex digits of the token's SHA-256.
     CLIENT: issuer, `|`, `client_id`. KEY: thumbprint of a proof key, id of a gateway key, or issuer, `|`,
     `kid` of a signing key. CERTIFICATE: fingerprint (`x5t#S256`). SESSION: issuer, `|`, `sid`.
+    CLAIM: issuer, `|`, name of a claim, `|`, its value in lower case (e-mail addresses, of signals).
     IDENTITY: a pattern over `Identity.key` or the SPIFFE ID; `*` stands for any characters.
     """
 
@@ -31,6 +32,7 @@ class Target(Enum):
     KEY = "key"
     CERTIFICATE = "certificate"
     SESSION = "session"
+    CLAIM = "claim"
     IDENTITY = "identity"
 
 

@@ -8,10 +8,19 @@ from __future__ import annotations
 
 from collections.abc import Iterable  # noqa: TC003 - the compiler reads annotations of classes
 from dataclasses import dataclass, field
-from typing import final
+from typing import Final, final
 
 from gateway.core.limits import RouteLimits  # noqa: TC001 - the compiler reads annotations of classes
-from gateway.core.ports import Detector, Inspector, MeterFactory, Policy  # noqa: TC001 - the compiler reads annotations of classes
+from gateway.core.ports import (  # noqa: TC001 - the compiler reads annotations of classes
+    Assurance,
+    Detector,
+    Inspector,
+    MeterFactory,
+    Policy,
+)
+
+# The one path that is no route: what the gateway says of itself (RFC 9728, section 3.1).
+WELL_KNOWN_METADATA: Final = "/.well-known/oauth-protected-resource"
 
 
 @final
@@ -46,16 +55,22 @@ class Requirements:
     Args:
         certificate: A verified client certificate.
         token: A verified token.
-        bound: The token is bound to the certificate (RFC 8705).
+        bound: The token is bound to the certificate (RFC 8705) or to a key (RFC 9449).
+        binding: To which of the two it is bound, where either is not enough: "certificate" or "key"; "" else.
         scopes: All of these OAuth scopes.
         max_age: The token is at most this many seconds old, or None.
+        authentication: How strongly and how recently its user must have authenticated, or None.
+        key: A gateway key will do where a token is demanded, if it is all of that.
     """
 
     certificate: bool = False
     token: bool = False
     bound: bool = False
+    binding: str = ""
     scopes: frozenset[str] = frozenset()
     max_age: float | None = None
+    authentication: Assurance | None = None
+    key: bool = False
 
 
 @final

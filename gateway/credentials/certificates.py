@@ -12,6 +12,7 @@ from typing import Final, NamedTuple, final
 
 from cryptography import x509
 from cryptography.exceptions import UnsupportedAlgorithm
+from cryptography.hazmat.primitives import hashes
 from cryptography.hazmat.primitives.asymmetric import ec, ed25519, rsa
 from cryptography.x509.oid import ExtendedKeyUsageOID
 
@@ -128,6 +129,16 @@ def read_certificate(der: bytes) -> PeerCertificate | Refusal:
         return UNREADABLE
     except UnsupportedAlgorithm:
         return WEAK
+
+
+def leaf_fingerprint(pem: bytes) -> str:
+    """Return `x5t#S256` (RFC 8705, section 3.1) of the first certificate in PEM.
+
+    Raises:
+        ValueError: There is none.
+    """
+    leaf = x509.load_pem_x509_certificates(pem)[0]
+    return base64url(leaf.fingerprint(hashes.SHA256())).decode()
 
 
 @final

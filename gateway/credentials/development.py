@@ -15,10 +15,11 @@ from cryptography.hazmat.primitives import hashes, serialization
 from cryptography.hazmat.primitives.asymmetric import ec
 from cryptography.x509.oid import ExtendedKeyUsageOID, NameOID
 
+from gateway.credentials.certificates import leaf_fingerprint
 from gateway.credentials.clock import SystemClock
 from gateway.credentials.development_issuer import DevelopmentIssuer
 from gateway.credentials.files import PRIVATE, write_new
-from gateway.credentials.signing import base64url, private_pem
+from gateway.credentials.signing import private_pem
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping, Sequence
@@ -54,7 +55,7 @@ class Issued(NamedTuple):
 def fingerprint(certificate: Path | bytes) -> str:
     """Return base64url SHA-256 of a PEM certificate, as `cnf.x5t#S256` wants it (RFC 8705, section 3.1)."""
     pem = certificate if isinstance(certificate, bytes) else certificate.read_bytes()
-    return base64url(x509.load_pem_x509_certificate(pem).fingerprint(hashes.SHA256())).decode()
+    return leaf_fingerprint(pem)
 
 
 def _key_usage(*, is_authority: bool) -> x509.KeyUsage:

@@ -12,10 +12,9 @@ from base64 import urlsafe_b64decode
 from types import MappingProxyType
 from typing import TYPE_CHECKING, Final, NamedTuple, final
 
-import msgspec
 from cryptography.hazmat.primitives.asymmetric import ec, ed25519, rsa
 
-from gateway.core.members import measure, written_members
+from gateway.credentials.documents import DocumentError, parse_object
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -153,15 +152,10 @@ def parse_set(text: bytes) -> tuple[VerificationKey, ...]:
     Raises:
         JwksError: Too large, malformed, a secret in it, duplicate key ids, or no usable key.
     """
-    if len(text) > MAX_SET_BYTES:
-        raise JwksError(f"the set is larger than {MAX_SET_BYTES} bytes")
     try:
-        document = msgspec.json.decode(text, type=dict[str, object])
-    except (msgspec.DecodeError, UnicodeDecodeError, RecursionError) as malformed:
-        raise JwksError("the set is not a JSON object in UTF-8") from malformed
-    count, depth = measure(document, MAX_DEPTH)
-    if depth > MAX_DEPTH or count != written_members(text):
-        raise JwksError("the set nests too deeply or names a member twice")
+        document = parse_object(text, MAX_SET_BYTES, MAX_DEPTH)
+    except DocumentError as unusable:
+        raise JwksError(str(unusable)) from unusable
     entries = document.get("keys")
     if not isinstance(entries, list) or not all(isinstance(entry, dict) for entry in entries):
         raise JwksError("the set has no list of keys")

@@ -12,15 +12,19 @@ from cryptography.hazmat.primitives import serialization
 
 from gateway.credentials.files import read_bounded
 from gateway.credentials.jwk import MAX_SET_BYTES, parse_set
+from gateway.credentials.key_news import Herald
 from gateway.credentials.periodic import Periodic
 
 if TYPE_CHECKING:
+    from collections.abc import Callable
     from pathlib import Path
 
     from gateway.core.ports import Clock
     from gateway.credentials.jwk import PublicKey, VerificationKey
+    from gateway.credentials.key_news import Tell
 
 REFRESH_WINDOW: Final = 30.0  # seconds: unknown key ids cause one look per window (as jose's cooldown)
+FILE_INTERVAL: Final = 5.0  # seconds between two looks at a file
 
 
 def _material(key: PublicKey) -> bytes:
@@ -35,7 +39,7 @@ class Keys:
         keys: From `parse_set`.
     """
 
-    __slots__ = ("_by_kid", "_nameless", "content")
+    __slots__ = ("_by_kid", "_nameless", "content", "kids")
 
     def __init__(self, keys: tuple[VerificationKey, ...] = ()) -> None:
         self._by_kid = {
@@ -44,6 +48,7 @@ class Keys:
             if key.kid is not None
             for algorithm in key.algorithms
         }
+        self.kids = frozenset(key.kid for key in keys if key.kid is not None)
         fitting: dict[str, list[VerificationKey]] = {}
         for key in keys:
             for algorithm in key.algorithms:
@@ -65,17 +70,35 @@ class FileKeySet:
         path: The JWK set.
         clock: Time.
         interval: Seconds between two looks at the file, once started.
+        tell: Takes what operators may want to know.
+
+    Attributes:
+        on_change: Called after every change of the keys, once `generation` has grown; must not raise.
 
     Raises:
         OSError: The file cannot be read.
         JwksError: It is no usable key set.
     """
 
-    __slots__ = ("_clock", "_keys", "_looked_at", "_loop", "_path", "_seen", "generation")
+    __slots__ = (
+        "_clock",
+        "_herald",
+        "_keys",
+        "_looked_at",
+        "_loop",
+        "_path",
+        "_seen",
+        "generation",
+        "on_change",
+    )
 
-    def __init__(self, path: Path, clock: Clock, *, interval: float = 5.0) -> None:
+    def __init__(
+        self, path: Path, clock: Clock, *, interval: float = FILE_INTERVAL, tell: Tell | None = None
+    ) -> None:
         self._path = path
         self._clock = clock
+        self._herald = Herald(clock, tell)
+        self.on_change: Callable[[], None] | None = None
         self._seen = self._stamp()
         self._keys = Keys(parse_set(read_bounded(path, MAX_SET_BYTES)))
         self._looked_at = float("-inf")
@@ -119,15 +142,24 @@ class FileKeySet:
         try:
             stamp = self._stamp()
             if stamp == self._seen:
+                self._herald.worked()
                 return False
             keys = Keys(parse_set(read_bounded(self._path, MAX_SET_BYTES)))
-        except (OSError, ValueError):
+        except OSError:
+            self._herald.failed("the file cannot be read")
+            return False
+        except ValueError as unusable:  # `JwksError`, or a file that is too large: texts of ours
+            self._herald.failed(str(unusable))
             return False
         self._seen = stamp
+        self._herald.worked()
         if keys.content == self._keys.content:
             return False
+        self._herald.changed(keys.kids, len(keys.content))
         self._keys = keys
         self.generation += 1
+        if self.on_change is not None:
+            self.on_change()
         return True
 
     def _stamp(self) -> tuple[int, int, int]:

@@ -18,13 +18,16 @@ class Periodic:
 
     Args:
         name: Shown in debuggers.
-        interval: Seconds between the end of one run and the begin of the next, give or take 10 %.
+        interval: Seconds between the end of one run and the begin of the next, give or take 10 %; or what
+            returns them, asked before each wait.
         action: What to run; it handles its own failures.
     """
 
     __slots__ = ("_action", "_interval", "_name", "_task")
 
-    def __init__(self, name: str, interval: float, action: Callable[[], Awaitable[None]]) -> None:
+    def __init__(
+        self, name: str, interval: float | Callable[[], float], action: Callable[[], Awaitable[None]]
+    ) -> None:
         self._name = name
         self._interval = interval
         self._action = action
@@ -48,5 +51,6 @@ class Periodic:
     async def _run(self) -> None:
         while True:
             spread = 1 + JITTER * (secrets.randbelow(2001) / 1000 - 1)
-            await asyncio.sleep(self._interval * spread)
+            interval = self._interval
+            await asyncio.sleep((interval() if callable(interval) else interval) * spread)
             await self._action()

@@ -1,112 +1,153 @@
-"""The public keys of one issuer, fetched from its JWKS endpoint.
+"""The public keys of one issuer, fetched over the network, and how they stay fresh.
 
-The URL comes from the configuration alone. https only (http for a loopback address), no redirects,
-no proxies from the environment, no cookies, a bounded body and time. One fetch at a time; unknown key
-ids cause one per window, so that nobody can make this gateway attack an issuer.
+They are fetched again when the issuer says so, within bounds; one fetch at a time; unknown key ids cause
+one per window, so that nobody can make this gateway attack an issuer. A failing issuer never empties the
+set: the last good keys serve until their hard age, and then none do.
 """
 
 from __future__ import annotations
 
 import asyncio
-import ipaddress
-import ssl
-from typing import TYPE_CHECKING, Final, final
-from urllib.parse import urlsplit
+from typing import TYPE_CHECKING, Final, Protocol, final
 
-import aiohttp
-
+from gateway.credentials.destinations import DestinationError, parse_url
+from gateway.credentials.discovery import SET_TYPES, DiscoveryError
+from gateway.credentials.fetch import FetchError
 from gateway.credentials.jwk import MAX_SET_BYTES, JwksError, parse_set
 from gateway.credentials.jwks import REFRESH_WINDOW, Keys
-from gateway.credentials.periodic import Periodic
+from gateway.credentials.key_news import Herald
+from gateway.credentials.periodic import JITTER, Periodic
 
 if TYPE_CHECKING:
     from collections.abc import Callable
-    from pathlib import Path
 
     from gateway.core.ports import Clock
+    from gateway.credentials.fetch import Fetched, Fetcher
+    from gateway.credentials.key_news import Tell
 
-INTERVAL: Final = 300.0  # seconds between refreshes: a removed key is dead within this time
+SHORTEST: Final = 300.0  # seconds between refreshes, whatever `max-age` says; also if it says nothing
+LONGEST: Final = 3600.0  # a removed key is dead within this time
 HARD_AGE: Final = 24 * 3600.0  # seconds that the last good keys outlive a failing source
-FETCH_TIME: Final = 5.0  # seconds, from connecting to the last byte
-OK: Final = 200
+FLIGHT_SECONDS: Final = 10.0  # metadata and keys together
+SOONEST: Final = 1.0  # seconds to the look at keys that are about to reach their hard age
 
 
-def check_url(url: str) -> None:
-    """Refuse a URL that keys must not come from.
+class Source(Protocol):
+    """Where a key set comes from."""
+
+    @property
+    def name(self) -> str:
+        """What debuggers show."""
+
+    async def fetch(self, failures: int, herald: Herald) -> Fetched:
+        """Fetch the set; `failures`: how often in a row it could not be had.
+
+        Raises:
+            FetchError: Nothing was fetched.
+            DiscoveryError: It is not known where the set is.
+        """
+
+    async def close(self) -> None:
+        """Close all connections."""
+
+
+@final
+class Endpoint:
+    """A set at a URL of the configuration.
+
+    Args:
+        url: See `destinations.parse_url`.
+        fetcher: Asks; closed by `close`.
 
     Raises:
-        ValueError: Not https, unless it names a loopback address; or credentials in it.
+        DestinationError: The URL is refused.
     """
-    parts = urlsplit(url)
-    if parts.username is not None or parts.password is not None or not parts.hostname:
-        raise ValueError("JWKS URL must name a host, and carry no credentials")
-    if parts.scheme == "https":
-        return
-    try:
-        is_loopback = ipaddress.ip_address(parts.hostname).is_loopback
-    except ValueError:
-        is_loopback = parts.hostname == "localhost"
-    if parts.scheme != "http" or not is_loopback:
-        raise ValueError("JWKS URL must be https, or http on a loopback address")
+
+    __slots__ = ("_fetcher", "_url", "name")
+
+    def __init__(self, url: str, fetcher: Fetcher) -> None:
+        self.name = parse_url(url).host
+        self._url = url
+        self._fetcher = fetcher
+
+    async def fetch(self, _failures: int, _herald: Herald, /) -> Fetched:
+        """Fetch the set. See `Source`."""
+        return await self._fetcher.get(self._url, accept=SET_TYPES, limit=MAX_SET_BYTES)
+
+    async def close(self) -> None:
+        """Close all connections."""
+        await self._fetcher.close()
 
 
 @final
 class UrlKeySet:
-    """Keys from a JWKS endpoint. Implements `core.ports.KeySet`.
+    """Keys from a server. Implements `core.ports.KeySet`.
 
     Args:
-        url: The endpoint; see `check_url`.
+        source: Where they come from; closed by `stop`.
         clock: Time.
-        ca: PEM bundle that alone may sign the endpoint's certificate; None: the system's.
-        interval: Seconds between refreshes.
+        refresh: Seconds between refreshes; None: what the answer's `max-age` says, within bounds.
         hard_age: Seconds after which keys that could not be refreshed are dropped.
-        fetch_time: Seconds that one fetch may take.
-        on_failure: Told the name of the failure, for the log.
+        window: Seconds in which unknown key ids cause one fetch; shorter than usual at most.
+        flight_seconds: Seconds that one fetch may take, metadata included.
+        tell: Takes what operators may want to know.
+
+    Attributes:
+        on_change: Called after every change of the keys, once `generation` has grown; must not raise.
 
     Raises:
-        ValueError: The URL is refused.
-        OSError: The bundle cannot be read.
+        ValueError: The window is longer than `REFRESH_WINDOW`, which bounds what strangers can cause.
     """
 
     __slots__ = (
-        "_ca",
         "_clock",
-        "_fetch_time",
+        "_failures",
         "_fetched_at",
         "_flight",
+        "_flight_seconds",
         "_hard_age",
+        "_herald",
+        "_interval",
         "_keys",
         "_loop",
-        "_on_failure",
+        "_refresh",
         "_tried_at",
+        "_window",
         "generation",
-        "url",
+        "on_change",
+        "source",
     )
 
     def __init__(
         self,
-        url: str,
+        source: Source,
         clock: Clock,
         *,
-        ca: Path | None = None,
-        interval: float = INTERVAL,
+        refresh: float | None = None,
         hard_age: float = HARD_AGE,
-        fetch_time: float = FETCH_TIME,
-        on_failure: Callable[[str], None] | None = None,
+        window: float = REFRESH_WINDOW,
+        flight_seconds: float = FLIGHT_SECONDS,
+        tell: Tell | None = None,
     ) -> None:
-        check_url(url)
-        self.url = url
+        if window > REFRESH_WINDOW:
+            raise ValueError(f"the window is longer than {REFRESH_WINDOW} seconds")
         self.generation = 0
+        self.on_change: Callable[[], None] | None = None
+        self.source = source
         self._clock = clock
-        self._ca = ssl.create_default_context(cafile=ca) if ca is not None else True
+        self._refresh = refresh
+        self._interval = SHORTEST if refresh is None else refresh
         self._hard_age = hard_age
-        self._fetch_time = fetch_time
-        self._on_failure = on_failure
+        # an operator who has the keys fetched more often than that has nothing against it
+        self._window = min(window, self._interval)
+        self._flight_seconds = flight_seconds
+        self._herald = Herald(clock, tell)
+        self._failures = 0
         self._keys: Keys | None = None
         self._fetched_at = float("-inf")
         self._tried_at = float("-inf")
         self._flight: asyncio.Task[bool] | None = None
-        self._loop = Periodic(f"keys of {urlsplit(url).hostname}", interval, self._renew)
+        self._loop = Periodic(f"keys of {source.name}", self.pause, self._renew)
 
     async def start(self) -> None:
         """Fetch once, then keep fresh. A failure is no error: without keys, tokens are refused."""
@@ -114,17 +155,18 @@ class UrlKeySet:
         self._loop.start()
 
     async def stop(self) -> None:
-        """End the background task and any fetch."""
+        """End the background task, any fetch, and the source's connections."""
         await self._loop.stop()
         flight = self._flight
         if flight is not None:
             flight.cancel()
             await asyncio.wait({flight})
+        await self.source.close()
 
     @property
     def is_usable(self) -> bool:
         """True while there are keys younger than the hard age."""
-        return self._keys is not None and self._clock.tick() - self._fetched_at < self._hard_age
+        return self._keys is not None and self._age() < self._hard_age
 
     def find(self, kid: str | None, algorithm: str, /) -> object | None:
         """Return the verification key, or None. No I/O."""
@@ -137,13 +179,26 @@ class UrlKeySet:
         Returns:
             True if the keys may have changed.
         """
-        if self._flight is None and self._clock.tick() - self._tried_at < REFRESH_WINDOW:
+        if self._flight is None and self._clock.tick() - self._tried_at < self._window:
             return False
         return await self._join()
+
+    def pause(self) -> float:
+        """Return the seconds until the next refresh: fewer after failures, and before keys die."""
+        pause = self._interval
+        if self._failures:
+            pause = min(pause, self._window * 2.0 ** min(self._failures - 1, 16))
+        if self._keys is not None:
+            pause = min(pause, max((self._hard_age - self._age()) / (1 + JITTER), SOONEST))
+        return pause
+
+    def _age(self) -> float:
+        return self._clock.tick() - self._fetched_at
 
     async def _renew(self) -> None:
         await self._join()
         if self._keys is not None and not self.is_usable:
+            self._herald.expired()
             self._replace(None)
 
     async def _join(self) -> bool:
@@ -158,42 +213,38 @@ class UrlKeySet:
     async def _fetch(self) -> bool:
         before = self.generation
         try:
-            keys = Keys(parse_set(await self._download()))
-        except (aiohttp.ClientError, TimeoutError, OSError, ValueError) as failure:
-            if self._on_failure is not None:
-                self._on_failure(type(failure).__name__)
+            async with asyncio.timeout(self._flight_seconds):
+                fetched = await self.source.fetch(self._failures, self._herald)
+            keys = Keys(parse_set(fetched.body))
+        except FetchError as failure:
+            self._fail(failure.word)
+        except TimeoutError:
+            self._fail("timeout")
+        except (DestinationError, DiscoveryError, JwksError) as refused:
+            self._fail(str(refused))
         else:
-            self._fetched_at = self._clock.tick()
-            if self._keys is None or keys.content != self._keys.content:
-                self._replace(keys)
+            self._take(keys, fetched.max_age)
         finally:
             self._flight = None
         return self.generation != before
 
+    def _fail(self, why: str) -> None:
+        self._failures += 1
+        self._herald.failed(why)
+
+    def _take(self, keys: Keys, max_age: float | None) -> None:
+        self._failures = 0
+        self._fetched_at = self._clock.tick()
+        if self._refresh is None:
+            # twice within the hard age, so that one failure alone ends nothing
+            self._interval = min(max(max_age or 0.0, SHORTEST), LONGEST, max(self._hard_age / 2, SOONEST))
+        self._herald.worked()
+        if self._keys is None or keys.content != self._keys.content:
+            self._herald.changed(keys.kids, len(keys.content))
+            self._replace(keys)
+
     def _replace(self, keys: Keys | None) -> None:
         self._keys = keys
         self.generation += 1
-
-    async def _download(self) -> bytes:
-        timeout = aiohttp.ClientTimeout(total=self._fetch_time)
-        async with (
-            aiohttp.ClientSession(
-                timeout=timeout,
-                trust_env=False,
-                auto_decompress=False,
-                cookie_jar=aiohttp.DummyCookieJar(),
-                headers={
-                    "Accept": "application/jwk-set+json, application/json",
-                    "Accept-Encoding": "identity",
-                },
-            ) as session,
-            session.get(self.url, allow_redirects=False, ssl=self._ca) as response,
-        ):
-            if response.status != OK:
-                raise JwksError(f"the endpoint answered {response.status}")
-            body = bytearray()
-            async for chunk in response.content.iter_any():
-                body += chunk
-                if len(body) > MAX_SET_BYTES:
-                    raise JwksError(f"the set is larger than {MAX_SET_BYTES} bytes")
-            return bytes(body)
+        if self.on_change is not None:
+            self.on_change()

@@ -1,7 +1,7 @@
 """What leaves for a backend and what comes back: by allow-list, built anew, nothing passed through.
 
-No credential of the client crosses. The backend learns who asks from an assertion that the gateway
-signs, and from nothing that a client could write itself.
+No credential of the client crosses. The backend learns who asks from a credential that the gateway signs
+or obtains for it, and from nothing that a client could write itself.
 """
 
 from __future__ import annotations
@@ -14,34 +14,27 @@ if TYPE_CHECKING:
     from gateway.core.call import Call
     from gateway.core.memo import RequestMemo
     from gateway.core.permit import Permit, Vetted
-    from gateway.core.ports import Answer, Assertions
+    from gateway.core.ports import Answer, Credential
     from gateway.core.route import Route
 
 # RFC 9110, section 9.2.2; the wire may send these twice when a kept connection turns out to be closed
 IDEMPOTENT: Final = frozenset({"GET", "HEAD", "OPTIONS", "PUT", "DELETE"})
 
 
-def prepare(
-    call: Call, permit: Permit, vetted: Vetted, assertions: Assertions, now: float
-) -> tuple[Outbound, str]:
+def prepare(call: Call, permit: Permit, vetted: Vetted, credential: Credential) -> Outbound:
     """Build the request that leaves.
 
     Args:
         call: What the client sent: method, canonical path, query; headers by allow-list only.
         permit: Who may do what.
         vetted: The body that was checked.
-        assertions: Signs who asks.
-        now: Seconds since the epoch.
-
-    Returns:
-        The request, and the `jti` of the assertion in it.
+        credential: Says who asks.
     """
     route = permit.route
     memo = call.memo
     if memo.route is not route or memo.content_type != vetted.content_type:
         _fill(memo, call, route, vetted.content_type)
-    token_id, token = assertions.assertion(permit, now)
-    fields = b"%bx-request-id: %b\r\nX-Gateway-Assertion: %b\r\n" % (memo.fields, call.id.encode(), token)
+    fields = b"%bx-request-id: %b\r\n%b" % (memo.fields, call.id.encode(), credential.fields)
     method = call.method
     return Outbound(
         route.backend,
@@ -50,7 +43,7 @@ def prepare(
         vetted.body,
         is_idempotent=method in IDEMPOTENT,
         has_no_answer_body=method == "HEAD",
-    ), token_id
+    )
 
 
 def _fill(memo: RequestMemo, call: Call, route: Route, content_type: bytes) -> None:

@@ -20,11 +20,11 @@ from gateway.stages.refuse import Problems
 from tests.doubles.outside import (
     WALL,
     Failing,
-    FakeAssertions,
     FakeBackends,
     FakeBody,
     FakeCounters,
     FakeMeter,
+    FakeOnward,
     FakeRecorder,
     FakeReply,
     FakeStore,
@@ -139,7 +139,7 @@ class Line:
         self.clock = ManualClock()
         self.store = FakeStore(self.events)
         self.counters = FakeCounters(self.events)
-        self.assertions = FakeAssertions(self.events)
+        self.onward = FakeOnward(self.events)
         self.backends = FakeBackends(self.events)
         self.recorder = FakeRecorder(self.events)
         self.policy = Policy(self.events)
@@ -179,7 +179,7 @@ class Line:
             RouteTable([self.route]),
             self.store,
             self.counters,
-            self.assertions,
+            self.onward,
             self.backends,
             self.recorder,
             Problems(f"urn:{version}:", "test", lambda ex, fault: self.reports.append((ex, fault))),

@@ -9,11 +9,13 @@ from typing import TYPE_CHECKING
 
 from gateway.core.limits import Ledger
 from gateway.core.memo import AnswerMemo
+from gateway.core.ports import Credential
 from gateway.core.signals import History
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
 
+    from gateway.core.call import Call
     from gateway.core.exchange import Exchange, Usage
     from gateway.core.limits import RouteLimits
     from gateway.core.outbound import Outbound
@@ -242,13 +244,25 @@ class FakeBackends(Failing):
         return self.answer
 
 
-class FakeAssertions(Failing):
-    """A signature that is none."""
+CREDENTIAL = Credential("jti-1", b"X-Gateway-Assertion: signed-by-the-gateway\r\n")
 
-    def assertion(self, permit: Permit, now: float, /) -> tuple[str, bytes]:
-        """Sign."""
-        self.happen("assertions.assertion")
-        return "jti-1", b"signed-by-the-gateway"
+
+class FakeOnward(Failing):
+    """A signature that is none; it has to be waited for if `is_cold`."""
+
+    is_cold = False
+
+    def find(self, call: Call, permit: Permit, now: float, /) -> Credential | None:
+        """Sign at once."""
+        if self.is_cold:
+            return None
+        self.happen("onward.find")
+        return CREDENTIAL
+
+    async def obtain(self, call: Call, permit: Permit, now: float, /) -> Credential:
+        """Sign after a wait."""
+        self.happen("onward.obtain")
+        return CREDENTIAL
 
 
 class FakeRecorder(Failing):

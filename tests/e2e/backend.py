@@ -41,6 +41,7 @@ class Seen:
     headers: list[tuple[str, str]]
     body: bytes
     uris: tuple[str, ...]
+    certificate: bytes = b""  # what the gateway showed, DER
     lost_at: float = 0.0
 
     def header(self, name: str) -> str | None:
@@ -132,6 +133,8 @@ class Backend:
     async def _connection(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
         self._writers.add(writer)
         certificate = writer.get_extra_info("peercert") or {}
+        connection = writer.get_extra_info("ssl_object")
+        der = (connection.getpeercert(binary_form=True) or b"") if connection is not None else b""
         uris = tuple(value for kind, value in certificate.get("subjectAltName", ()) if kind == "URI")
         try:
             while True:
@@ -141,7 +144,7 @@ class Backend:
                     (name.lower(), value) for name, _, value in (one.partition(": ") for one in fields)
                 ]
                 length = int(dict(headers).get("content-length", "0"))
-                seen = Seen(line, headers, await reader.readexactly(length), uris)
+                seen = Seen(line, headers, await reader.readexactly(length), uris, der)
                 self._note(lambda seen=seen: self.seen.append(seen))
                 await self._answer(seen, reader, writer)
         except (asyncio.IncompleteReadError, ConnectionError, ssl.SSLError):

@@ -9,6 +9,7 @@ import pytest
 from tests.e2e.backend import Backend
 from tests.e2e.running import RunningGateway
 from tests.e2e.world import World
+from tests.identity_provider import IdentityProvider
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -35,4 +36,11 @@ def gateway(
     directory = tmp_path_factory.mktemp("gateway")
     configuration = world.configure(directory, backend.port)
     with RunningGateway(configuration, directory / "audit.jsonl") as running:
+        yield running
+
+
+@pytest.fixture(scope="session")
+def idp(world: World, tmp_path_factory: pytest.TempPathFactory) -> Iterator[IdentityProvider]:
+    """A real identity provider, which knows the world's callers; who breaks it mends it."""
+    with IdentityProvider(tmp_path_factory.mktemp("idp"), world.pki) as running:
         yield running

@@ -18,12 +18,13 @@ if TYPE_CHECKING:
     from pathlib import Path
 
 START_SECONDS = 20.0
+PROGRAM: tuple[str | Path, ...] = ("-m", "gateway")
 STEP = 0.005  # between two looks at a file that another process writes
 
 
-def command(*arguments: str | Path) -> list[str]:
+def command(*arguments: str | Path, program: tuple[str | Path, ...] = PROGRAM) -> list[str]:
     """Return the command line of one command of ours."""
-    return [sys.executable, "-m", "gateway", *map(str, arguments)]
+    return [sys.executable, *map(str, program + arguments)]
 
 
 def once(*arguments: str | Path, seconds: float = 30.0) -> subprocess.CompletedProcess[str]:
@@ -38,18 +39,22 @@ class RunningGateway:
     Args:
         configuration: The YAML file; its listeners should say port 0.
         audit: Where the configuration writes the audit log.
+        program: What Python runs.
     """
 
-    def __init__(self, configuration: Path, audit: Path) -> None:
+    def __init__(self, configuration: Path, audit: Path, program: tuple[str | Path, ...] = PROGRAM) -> None:
         self.configuration = configuration
         self.audit = audit
+        self.program = program
         self.lines: list[dict[str, Any]] = []
         self.errors = ""
         self._changed = threading.Condition()
 
     def __enter__(self) -> Self:
         self.process = subprocess.Popen(
-            command("run", "--config", self.configuration), stdout=subprocess.PIPE, stderr=subprocess.PIPE
+            command("run", "--config", self.configuration, program=self.program),
+            stdout=subprocess.PIPE,
+            stderr=subprocess.PIPE,
         )
         assert self.process.stdout is not None
         assert self.process.stderr is not None

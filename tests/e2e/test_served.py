@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 import shutil
 import ssl
 import subprocess
@@ -11,9 +12,11 @@ from typing import TYPE_CHECKING, Any
 import httpx
 import jwt
 import msgspec
+import pytest
 
 from tests.e2e.backend import INPUT_TOKENS, OUTPUT_TOKENS, WORDS
 from tests.e2e.world import ASSERTION_ISSUER, GATEWAY_ID, prompt
+from tests.house.tree import ROOT
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -23,6 +26,7 @@ if TYPE_CHECKING:
     from tests.e2e.world import World
 
 ANSWER = "".join(WORDS)
+PYTHON = re.compile(r"^```python\n(.*?)^```", re.MULTILINE | re.DOTALL)
 
 
 def only(backend: Backend, word: str) -> Seen:
@@ -159,7 +163,33 @@ def test_the_backend_can_verify_who_asks(world: World, gateway: RunningGateway, 
 
     assert record["assertion"] == claims["jti"]
     assert ("asserted", "https://idp.example.org") == (claims["sub"], claims["sub_iss"])
+    assert answer.headers["x-request-id"] == claims["decision"]
     assert 60 >= claims["exp"] - claims["iat"]
+
+
+def test_the_documented_check_accepts_the_gateway_alone(
+    world: World, gateway: RunningGateway, backend: Backend
+) -> None:
+    """The lines of docs/backends.md, run as they stand: this gateway's connection passes, any other does not."""
+    [block] = PYTHON.findall((ROOT / "docs/backends.md").read_text())
+    lines: dict[str, Any] = {}
+    exec(compile(block, "docs/backends.md", "exec"), lines)  # noqa: S102 - our own page
+    lines |= {
+        "KEYS": jwt.PyJWKClient(f"{gateway.admin}/.well-known/jwks.json"),
+        "AUDIENCE": "tiny",
+        "ISSUER": ASSERTION_ISSUER,
+    }
+    with world.http(gateway, world.token("documented")) as client:
+        client.post("/v1/chat/completions", json=prompt("documented-prompt"))
+    seen = only(backend, "documented-prompt")
+    assertion = seen.header("x-gateway-assertion")
+
+    assert "documented" == lines["who_asks"](assertion, seen.certificate)["sub"]
+    with pytest.raises(PermissionError, match="not a connection of the gateway"):
+        lines["who_asks"](assertion, b"another certificate")
+    lines |= {"AUDIENCE": "another backend"}
+    with pytest.raises(jwt.InvalidAudienceError):
+        lines["who_asks"](assertion, seen.certificate)
 
 
 def test_a_certificate_alone_is_an_identity(world: World, gateway: RunningGateway) -> None:

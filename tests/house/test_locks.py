@@ -5,10 +5,12 @@ from __future__ import annotations
 import re
 import tomllib
 
+import msgspec
 import pytest
 
 from tests.house.tree import ROOT
 
+NPM = ROOT / "tests/idp"
 LOCKS = ("requirements", "requirements-demo", "requirements-dev", "requirements-build", "requirements-model")
 PINNED = re.compile(r"^([A-Za-z0-9._-]+)==(\S+)", re.MULTILINE)
 
@@ -51,3 +53,15 @@ def test_the_locks_are_of_this_project() -> None:
     assert set() == names(groups["dev"]) - set(pinned("requirements-dev"))
     assert set() == names(groups["build"]) - set(pinned("requirements-build"))
     assert names(groups["model"]) == set(pinned("requirements-model"))
+
+
+def test_the_identity_provider_is_locked() -> None:
+    """Its packages are pinned by hash, and the lock names no place to fetch them from."""
+    text = (NPM / "package-lock.json").read_text()
+    packages = msgspec.json.decode(text)["packages"]
+    project = packages.pop("")
+
+    assert msgspec.json.decode((NPM / "package.json").read_bytes())["dependencies"] == project["dependencies"]
+    assert packages
+    assert [] == [name for name, one in packages.items() if not one["integrity"].startswith("sha512-")]
+    assert [] == [word for word in ("://", "resolved") if word in text]

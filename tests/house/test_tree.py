@@ -8,7 +8,7 @@ from tests.house.tree import files, relative
 
 TEXT = {
     *("", ".py", ".md", ".toml", ".yaml", ".yml", ".json", ".lua", ".lock", ".txt", ".cfg", ".sh"),
-    *(".service", ".jsonl", ".pem", ".key"),
+    *(".service", ".jsonl", ".mjs", ".pem", ".key"),
 }
 # Written in pieces, so that this file does not find itself.
 PRIVATE_KEY = re.compile(r"-----BEGIN [A-Z ]*PRIVATE " + r"KEY-----\s+[A-Za-z0-9+/=]{20}")

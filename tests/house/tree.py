@@ -11,6 +11,7 @@ ROOT = Path(__file__).parents[2]
 SKIPPED = {
     ".git",
     ".venv",
+    "node_modules",
     "demo",
     "build",
     "dist",

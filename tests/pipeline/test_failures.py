@@ -37,7 +37,7 @@ STAGES: dict[str, Callable[[Line, BaseException], None]] = {
     "counters": lambda line, fault: setattr(line.counters, "fails", fault),
     "score": lambda line, fault: setattr(line.detector, "fails", fault),
     "authorize": lambda line, fault: setattr(line.policy, "fails", fault),
-    "prepare": lambda line, fault: setattr(line.assertions, "fails", fault),
+    "prepare": lambda line, fault: setattr(line.onward, "fails", fault),
     "open": lambda line, fault: setattr(line.backends, "fails", fault),
     "meter": lambda line, fault: setattr(line.meter, "fails", fault),
     "relay": lambda line, fault: setattr(line.reply, "fails", fault),

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING
 
 import msgspec
@@ -16,10 +16,15 @@ from gateway.core.refusal import LimitState, Reason, Refusal, Source, refuse
 from gateway.core.route import Requirements
 from tests.doubles.line import ID, PEER, STRANGER, Line
 from tests.doubles.outside import FakeAnswer
+from tests.unit.stages.identify.parts import NOW, signer
+from tests.unit.stages.identify.proofs import NONCES, accepting, bound_token, proof_for
 
 if TYPE_CHECKING:
     from collections.abc import Callable
 
+    from gateway.stages.identify.nonce import Nonces
+
+HOLDER = signer("ES256", "holder")
 SERVED = [
     "identify",
     "policy.enter",
@@ -29,7 +34,7 @@ SERVED = [
     "counters.request",
     "score",
     "policy.decide",
-    "assertions.assertion",
+    "onward.find",
     "backends.open",
     "meter",
     "reply.relay",
@@ -42,6 +47,14 @@ SERVED = [
 def line() -> Line:
     """A line between doubles."""
     return Line()
+
+
+def test_a_credential_for_the_backend_may_take_its_time(line: Line) -> None:
+    """What has to be obtained first is waited for, at the same place of the line."""
+    line.onward.is_cold = True
+    line.run()
+
+    assert [{"onward.find": "onward.obtain"}.get(event, event) for event in SERVED] == line.events
 
 
 def test_what_is_allowed_goes_all_the_way(line: Line) -> None:
@@ -99,6 +112,25 @@ def test_the_proofs_are_of_one_request(line: Line) -> None:
         "the-rule",
     )
     assert b'{"canonical":true}' == outbound.body
+
+
+@pytest.mark.parametrize(("nonces", "expected"), [(NONCES, True), (None, False)])
+def test_who_proves_a_key_is_given_the_next_nonce(line: Line, nonces: Nonces | None, expected: bool) -> None:
+    """With the answer itself, where nonces are demanded (RFC 9449, section 8.2); nobody else gets one."""
+    line.clock.now = NOW
+    line.peer = STRANGER
+    line.set_route(require=Requirements(bound=True, binding="key"))
+    line.gateway.runtime = replace(line.runtime(), identification=accepting(nonces=nonces))
+    token = bound_token()
+    nonce = NONCES.make(HOLDER.thumbprint, NOW)
+    proof = proof_for(token, nonce=nonce)
+    line.headers.fields = {b"authorization": f"DPoP {token}".encode(), b"dpop": proof.encode()}
+    ex = line.run()
+
+    assert ex.identity is not None
+    assert (Outcome.SERVED, ("dpop", "jwt")) == (ex.outcome, ex.identity.methods)
+    assert expected is (f"dpop-nonce: {nonce}\r\n".encode() in line.reply.headers)
+    assert b"dpop" not in line.backends.asked[0][0].headers.lower()
 
 
 @dataclass

@@ -9,7 +9,18 @@ from __future__ import annotations
 from dataclasses import replace
 from typing import TYPE_CHECKING, Final
 
-from gateway.config.checks import bindings, certificates, exposure, identities, routes
+from gateway.config.checks import (
+    bindings,
+    certificates,
+    exchanges,
+    exposure,
+    identities,
+    keys,
+    metadata,
+    opaque,
+    routes,
+    signals,
+)
 from gateway.config.checks.findings import Finding, Subject
 
 if TYPE_CHECKING:
@@ -26,14 +37,21 @@ CHECKS: Final[tuple[Callable[[Subject], Iterable[Finding]], ...]] = (
     exposure.check_backends,
     exposure.check_traces,
     identities.check_issuers,
+    keys.check_keys,
+    identities.check_proofs,
     identities.check_roles,
     identities.check_anonymous,
+    opaque.check_introspection,
+    opaque.check_gateway_keys,
+    signals.check_signals,
     routes.check_names,
     routes.check_matches,
     routes.check_requirements,
     routes.check_rules,
     routes.check_limits,
+    metadata.check_metadata,
     bindings.check_bindings,
+    exchanges.check_exchanges,
     certificates.check_files,
 )
 

@@ -56,7 +56,7 @@ def _check_keys(files: Files, subject: Subject) -> Iterator[Finding]:
     for index, issuer in enumerate(settings.identity.issuers):
         path: Path = ("identity", "issuers", index)
         yield from files.authorities((*path, "jwks_ca"), issuer.jwks_ca)
-        if issuer.jwks.scheme == "file":
+        if issuer.jwks is not None and issuer.jwks.scheme == "file":
             yield from files.readable((*path, "jwks"), FilePath(issuer.jwks.path))
     for index, route in enumerate(settings.routes):
         if route.schema_file is not None:

@@ -4,13 +4,16 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
+import pytest
 from structlog.testing import capture_logs
 
-from gateway.app.shared_state import _reporter, _server, make_state
+from gateway.app.shared_state import _reporter, _server, make_once, make_state
 from gateway.state.counters import MemoryCounters
 from gateway.state.memory import MemoryStore
+from gateway.state.once import MemoryOnce
 from gateway.state.redis import RedisStore
 from gateway.state.redis_counters import RedisCounters
+from gateway.state.redis_once import RedisOnce
 from tests.unit.app.settings import CLOCK, FULL
 
 if TYPE_CHECKING:
@@ -40,6 +43,15 @@ async def test_redis_is_not_connected_yet(directory: Directory) -> None:
     assert isinstance(store, RedisStore)
     assert isinstance(counters, RedisCounters)
     assert not store.is_ready
+
+
+@pytest.mark.parametrize(("state", "expected"), [("", MemoryOnce), (REDIS, RedisOnce)])
+def test_what_is_used_once_lives_where_limits_do(directory: Directory, state: str, expected: type) -> None:
+    """In this process's memory, or in the fleet's store over the same connection."""
+    compilation = directory.compile(FULL + state)
+    store, _ = make_state(compilation, CLOCK)
+
+    assert expected is type(make_once(compilation, store, CLOCK))
 
 
 def test_the_server_is_what_was_written(directory: Directory) -> None:

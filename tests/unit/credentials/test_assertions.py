@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from types import SimpleNamespace
 from typing import TYPE_CHECKING
 
@@ -46,6 +47,16 @@ def permit(
     )
 
 
+def issued(
+    assertions: SignedAssertions, which: SimpleNamespace, now: float, id: str = "request-1"
+) -> tuple[str, bytes]:
+    """Return `jti` and token, as the backend finds it in its field."""
+    credential = assertions.find(SimpleNamespace(id=id), which, now)
+    found = re.fullmatch(rb"X-Gateway-Assertion: ([A-Za-z0-9._-]+)\r\n", credential.fields)
+    assert found is not None
+    return credential.name, found[1]
+
+
 def claims(assertions: SignedAssertions, token: bytes) -> dict[str, object]:
     """Verify a token with the published key, as a backend would."""
     key = jwt.PyJWK(msgspec.json.decode(assertions.jwks)["keys"][0])
@@ -56,7 +67,7 @@ def claims(assertions: SignedAssertions, token: bytes) -> dict[str, object]:
 def test_a_backend_learns_who_asks_for_what() -> None:
     """Every claim, under a type that is no access token's."""
     assertions = SignedAssertions(SIGNER, "gw", audiences={"llama": "https://llama.example"})
-    name, token = assertions.assertion(permit(), NOW + 0.5)
+    name, token = issued(assertions, permit(), NOW + 0.5)
     header = jwt.get_unverified_header(token.decode())
 
     assert (TYPE, SIGNER.kid, "EdDSA") == (header["typ"], header["kid"], header["alg"])
@@ -68,6 +79,7 @@ def test_a_backend_learns_who_asks_for_what() -> None:
         "iat": int(NOW),
         "exp": int(NOW) + 60,
         "jti": name,
+        "decision": "request-1",
         "route": "chat",
         "model": "m",
         "rule": "r",
@@ -81,9 +93,7 @@ def test_a_backend_learns_who_asks_for_what() -> None:
 def test_unknown_facts_are_left_out() -> None:
     """No certificate, no claim about one; the backend's name is the audience by default."""
     assertions = SignedAssertions(SIGNER, "gw")
-    found = claims(
-        assertions, assertions.assertion(permit(identity(spiffe_id=None, certificate=None)), NOW)[1]
-    )
+    found = claims(assertions, issued(assertions, permit(identity(spiffe_id=None, certificate=None)), NOW)[1])
 
     assert {"spiffe_id", "client_x5t#S256"}.isdisjoint(found)
     assert "llama" == found["aud"]
@@ -92,11 +102,11 @@ def test_unknown_facts_are_left_out() -> None:
 def test_an_assertion_is_used_for_half_its_life() -> None:
     """Then a new one is signed, and also when the clock was set back."""
     assertions = SignedAssertions(SIGNER, "gw")
-    first = assertions.assertion(permit(), NOW)
+    first = issued(assertions, permit(), NOW)
 
-    assert first == assertions.assertion(permit(), NOW + 29.9)
-    assert first != assertions.assertion(permit(), NOW + 30)
-    assert first != assertions.assertion(permit(), NOW - 1)
+    assert first == issued(assertions, permit(), NOW + 29.9)
+    assert first != issued(assertions, permit(), NOW + 30)
+    assert first != issued(assertions, permit(), NOW - 1)
 
 
 @pytest.mark.parametrize(
@@ -109,19 +119,20 @@ def test_an_assertion_is_used_for_half_its_life() -> None:
         permit(identity(key="https://idp.example.org|bob")),
         permit(identity(token="f" * 16)),
         permit(identity(certificate="g" * 43)),
+        permit(identity(key_id="0123")),
     ],
 )
 def test_other_decisions_have_other_assertions(other: SimpleNamespace) -> None:
     """Another caller, token, certificate, route, rule or model is never told under the same name."""
     assertions = SignedAssertions(SIGNER, "gw")
 
-    assert assertions.assertion(permit(), NOW)[0] != assertions.assertion(other, NOW)[0]
+    assert issued(assertions, permit(), NOW)[0] != issued(assertions, other, NOW)[0]
 
 
 def test_an_assertion_never_outlives_the_identity() -> None:
     """Nothing is trusted for longer than it is true."""
     assertions = SignedAssertions(SIGNER, "gw")
-    token = assertions.assertion(permit(identity(expires=NOW + 5.5)), NOW)[1]
+    token = issued(assertions, permit(identity(expires=NOW + 5.5)), NOW)[1]
 
     assert int(NOW) + 5 == claims(assertions, token)["exp"]
 
@@ -129,12 +140,12 @@ def test_an_assertion_never_outlives_the_identity() -> None:
 def test_memory_is_bounded() -> None:
     """When it is full, everything is signed anew."""
     assertions = SignedAssertions(SIGNER, "gw", capacity=2)
-    first = assertions.assertion(permit(), NOW)
-    assertions.assertion(permit(model="n"), NOW)
-    assert first == assertions.assertion(permit(), NOW)
-    assertions.assertion(permit(model="o"), NOW)
+    first = issued(assertions, permit(), NOW)
+    issued(assertions, permit(model="n"), NOW)
+    assert first == issued(assertions, permit(), NOW)
+    issued(assertions, permit(model="o"), NOW)
 
-    assert first != assertions.assertion(permit(), NOW)
+    assert first != issued(assertions, permit(), NOW)
 
 
 def test_keys_come_from_a_file_or_for_the_process(tmp_path: Path) -> None:
@@ -145,9 +156,9 @@ def test_keys_come_from_a_file_or_for_the_process(tmp_path: Path) -> None:
     fresh = SignedAssertions.from_file(None, "gw", lifetime=10)
 
     assert ["ES256", "EdDSA"] == [
-        jwt.get_unverified_header(one.assertion(permit(), NOW)[1].decode())["alg"] for one in (kept, fresh)
+        jwt.get_unverified_header(issued(one, permit(), NOW)[1].decode())["alg"] for one in (kept, fresh)
     ]
-    assert "gw" == claims(kept, kept.assertion(permit(), NOW)[1])["iss"]
+    assert "gw" == claims(kept, issued(kept, permit(), NOW)[1])["iss"]
     assert b'"d"' not in kept.jwks
 
 
@@ -155,3 +166,33 @@ def test_useless_lifetimes_are_refused() -> None:
     """Dates are whole seconds."""
     with pytest.raises(ValueError, match="lifetime"):
         SignedAssertions(SIGNER, "gw", lifetime=1)
+
+
+def test_an_assertion_is_bound_to_the_gateways_own_certificate() -> None:
+    """RFC 8705: for the backend that is shown one; another certificate, another assertion."""
+    assertions = SignedAssertions(SIGNER, "gw", bindings={"llama": "a" * 43})
+    first = issued(assertions, permit(), NOW)[1]
+    assertions.bind("llama", "a" * 43)
+    assert first == issued(assertions, permit(), NOW)[1]
+    assertions.bind("llama", "b" * 43)
+    second = issued(assertions, permit(), NOW)[1]
+
+    assert [{"x5t#S256": "a" * 43}, {"x5t#S256": "b" * 43}] == [
+        claims(assertions, token)["cnf"] for token in (first, second)
+    ]
+
+
+def test_every_request_may_have_an_assertion_of_its_own() -> None:
+    """Single use: signed for this request alone, under its id."""
+    assertions = SignedAssertions(SIGNER, "gw", is_single_use=True)
+    tokens = [issued(assertions, permit(), NOW, name)[1] for name in ("request-1", "request-2")]
+
+    assert ["request-1", "request-2"] == [claims(assertions, token)["decision"] for token in tokens]
+
+
+async def test_a_signature_needs_no_waiting() -> None:
+    """Whoever would wait gets the same."""
+    assertions = SignedAssertions(SIGNER, "gw")
+    call = SimpleNamespace(id="request-1")
+
+    assert assertions.find(call, permit(), NOW) is await assertions.obtain(call, permit(), NOW)

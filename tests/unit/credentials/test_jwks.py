@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 
 import pytest
 
-from gateway.credentials.jwk import JwksError, parse_set
+from gateway.credentials.jwk import MAX_SET_BYTES, JwksError, parse_set
 from gateway.credentials.jwks import REFRESH_WINDOW, FileKeySet, Keys
 from gateway.credentials.signing import Signer, generate_key, key_set
 
@@ -15,6 +15,8 @@ from .parts import FixedClock
 
 if TYPE_CHECKING:
     from pathlib import Path
+
+    from gateway.credentials.key_news import KeyNews
 
 ONE = Signer(generate_key("ES256"), kid="one")
 TWO = Signer(generate_key("ES256"), kid="two")
@@ -72,6 +74,44 @@ def test_the_same_keys_written_again_change_nothing(path: Path) -> None:
     write(path, key_set(ONE) + b"\n", 2)
 
     assert (False, 1) == (keys.reload(), keys.generation)
+
+
+def test_a_change_is_told_after_it_counts(path: Path) -> None:
+    """Whoever re-verifies what was proven finds the new keys, and no longer the old ones."""
+    news: list[KeyNews] = []
+    seen: list[object] = []
+    keys = FileKeySet(path, FixedClock(), tell=news.append)
+    keys.on_change = lambda: seen.append((keys.generation, keys.find("one", "ES256")))
+    keys.reload()
+    write(path, key_set(TWO), 2)
+    keys.reload()
+    keys.reload()
+
+    assert [(2, None)] == seen
+    assert [("keys-changed", "", 1, ("two",))] == news
+
+
+def test_a_broken_file_is_said(path: Path) -> None:
+    """Once, in words of ours; and that it is sound again."""
+    news: list[KeyNews] = []
+    keys = FileKeySet(path, FixedClock(), tell=news.append)
+    write(path, b"[]", 2)
+    keys.reload()
+    keys.reload()
+    path.unlink()
+    keys.reload()
+    write(path, b"x" * (MAX_SET_BYTES + 1), 3)
+    keys.reload()
+    write(path, key_set(ONE), 1)
+    keys.reload()
+
+    assert [
+        "the document is not a JSON object in UTF-8",
+        "the file cannot be read",
+        f"file is larger than {MAX_SET_BYTES} bytes",
+        "",
+    ] == [each.why for each in news]
+    assert "keys-back" == news[-1].event
 
 
 @pytest.mark.parametrize("data", [b"", b"{}", b'{"keys":[{"kty":"oct","k":"AA"}]}'])

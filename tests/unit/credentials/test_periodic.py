@@ -33,6 +33,28 @@ async def test_runs_until_stopped() -> None:
     await periodic.stop()
 
 
+async def test_the_interval_may_change() -> None:
+    """It is asked for before each wait."""
+    asked: list[int] = []
+    third = asyncio.Event()
+
+    def interval() -> float:
+        asked.append(len(asked))
+        if len(asked) == 3:
+            third.set()
+        return 0.0
+
+    async def action() -> None:
+        pass
+
+    periodic = Periodic("test", interval, action)
+    periodic.start()
+    await third.wait()
+    await periodic.stop()
+
+    assert [0, 1, 2] == asked[:3]
+
+
 async def test_a_failure_is_not_swallowed() -> None:
     """An action that fails has a bug; whoever stops it learns of it."""
     failed = asyncio.Event()

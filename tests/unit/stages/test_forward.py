@@ -12,7 +12,7 @@ from gateway.core.permit import issue_entry, issue_permit, issue_vetted
 from gateway.core.prompt import Prompt
 from gateway.stages.forward import answer_headers, content_type, is_event_stream, prepare
 from tests.doubles.line import ID, PEER, Line
-from tests.doubles.outside import WALL, FakeAnswer
+from tests.doubles.outside import CREDENTIAL, FakeAnswer
 from tests.unit.stages.authorize.material import NoBody, an_identity
 
 LINE = Line()
@@ -32,8 +32,8 @@ def outgoing(
     """Return line, fields and body of what leaves."""
     call = Call(ID, method, path, query, headers or {}, PEER, NoBody())
     vetted = issue_vetted(issue_entry(PERMIT.identity, PERMIT.route), Prompt("tiny"), body, media)
-    outbound, token_id = prepare(call, PERMIT, vetted, LINE.assertions, WALL)
-    assert ("jti-1", "llama") == (token_id, outbound.backend)
+    outbound = prepare(call, PERMIT, vetted, CREDENTIAL)
+    assert "llama" == outbound.backend
     return outbound.line, outbound.headers, outbound.body
 
 
@@ -120,7 +120,7 @@ def test_what_may_be_sent_twice(method: str, is_idempotent: bool) -> None:
     """Only what HTTP calls idempotent (RFC 9110, section 9.2.2); a HEAD has no body in its answer."""
     call = Call(ID, method, "/", "", {}, PEER, NoBody())
     vetted = issue_vetted(issue_entry(PERMIT.identity, PERMIT.route), Prompt(), b"", b"")
-    outbound, _ = prepare(call, PERMIT, vetted, LINE.assertions, WALL)
+    outbound = prepare(call, PERMIT, vetted, CREDENTIAL)
 
     assert is_idempotent is outbound.is_idempotent
     assert ("HEAD" == method) is outbound.has_no_answer_body
@@ -181,7 +181,7 @@ def test_what_a_head_became_is_made_once_per_route_and_type() -> None:
         (PERMIT, b"a/b"),
     ):
         vetted = issue_vetted(issue_entry(permit.identity, permit.route), Prompt("tiny"), b"{}", media)
-        fields.append(prepare(call, permit, vetted, LINE.assertions, WALL)[0].headers)
+        fields.append(prepare(call, permit, vetted, CREDENTIAL).headers)
 
     assert fields[0] == fields[1] == fields[4]
     assert b"content-type: c/d\r\n" in fields[2]

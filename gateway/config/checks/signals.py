@@ -1,0 +1,64 @@
+"""Transmitters of security events: each can be heard, and speaks for issuers that are there."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Final
+
+from gateway.config.checks.findings import Finding
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+    from gateway.config.addresses import Url
+    from gateway.config.checks.findings import Subject
+    from gateway.config.signals import Transmitter
+    from gateway.config.source import Path
+
+ISSUERS: Final[tuple[str, ...]] = ("identity", "issuers")
+
+
+def check_signals(subject: Subject) -> Iterator[Finding]:
+    """Check every transmitter."""
+    settings = subject.settings
+    names: set[str] = set()
+    for index, one in enumerate(settings.identity.signals):
+        path: Path = ("identity", "signals", index)
+        if one.name in names:
+            yield Finding((*path, "name"), f"`{one.name}` stands twice", "give each its own name")
+        names.add(one.name)
+        if one.push is None and one.poll is None:
+            message = "nothing of this transmitter would ever arrive"
+            yield Finding(
+                path, message, "add `push: {}`, or `poll: {endpoint: ..., token: ...}`", is_key=True
+            )
+        if one.push is not None and settings.admin is None:
+            message = "there is no operators' listener, which events are pushed to"
+            yield Finding((*path, "push"), message, "add `admin: {listen: ...}`", (("admin",),), is_key=True)
+        yield from _check_voice(subject, path, one)
+        for place, url in _urls(path, one):
+            if url.scheme == "http" and not url.is_local:
+                message = "whoever sits on the network path could read, hold back or replace what is sent"
+                yield Finding(place, message, "write `https://`")
+
+
+def _check_voice(subject: Subject, path: Path, one: Transmitter) -> Iterator[Finding]:
+    known = {issuer.issuer for issuer in subject.settings.identity.issuers}
+    if one.speaks_for is None:
+        if one.issuer not in known:
+            message = f"`{one.issuer}` is no issuer of tokens here: its events would concern nobody"
+            mend = "add `speaks_for:` with the issuers whose subjects it may revoke"
+            yield Finding((*path, "issuer"), message, mend, (ISSUERS, (*path, "speaks_for")))
+        return
+    for number, issuer in enumerate(one.speaks_for):
+        if issuer not in known and not issuer.startswith("spiffe://"):
+            message = f"`{issuer}` is no issuer of tokens here"
+            mend = "write one of `identity.issuers`, or `spiffe://` and a trust domain"
+            yield Finding((*path, "speaks_for", number), message, mend, (ISSUERS,))
+
+
+def _urls(path: Path, one: Transmitter) -> Iterator[tuple[Path, Url]]:
+    yield (*path, "jwks"), one.jwks
+    if one.poll is not None:
+        yield (*path, "poll", "endpoint"), one.poll.endpoint
+    if one.verification is not None:
+        yield (*path, "verification", "endpoint"), one.verification.endpoint

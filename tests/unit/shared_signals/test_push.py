@@ -1,0 +1,93 @@
+"""`push`: a transmitter's deliveries over HTTP, one token each (RFC 8935)."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+import msgspec
+import pytest
+from aiohttp import web
+
+from gateway.shared_signals.push import MEDIA_TYPE, push_handler
+
+from .parts import World, claims, signed
+
+if TYPE_CHECKING:
+    from aiohttp.test_utils import TestClient
+    from pytest_aiohttp.plugin import AiohttpClient
+
+SECRET = "push-secret"
+
+
+async def served(
+    aiohttp_client: AiohttpClient, world: World, secret: str | None = SECRET
+) -> TestClient[web.Request, web.Application]:
+    """Serve the endpoint of one transmitter."""
+    app = web.Application()
+    reports = world.said
+    handler = push_handler(world.receiver, secret, lambda code, why: reports.append((code, {"why": why})))
+    app.router.add_post("/signals/idp", handler)
+    return await aiohttp_client(app)
+
+
+async def send(
+    client: TestClient[web.Request, web.Application], token: bytes, **headers: str
+) -> tuple[int, dict[str, str]]:
+    """Push one token; return status and error document."""
+    fields = {"content-type": MEDIA_TYPE, "authorization": f"Bearer {SECRET}"} | headers
+    async with client.post("/signals/idp", data=token, headers=fields) as answer:
+        body = await answer.read()
+        return answer.status, msgspec.json.decode(body) if body else {}
+
+
+async def test_a_taken_token_is_acknowledged(aiohttp_client: AiohttpClient) -> None:
+    """202 without a body, once it is durable."""
+    world = World()
+    client = await served(aiohttp_client, world)
+
+    assert (202, {}) == await send(client, signed(claims()))
+    assert 1 == len(world.sink.held)
+
+
+async def test_the_endpoint_needs_no_secret(aiohttp_client: AiohttpClient) -> None:
+    """The signature is what proves the transmitter."""
+    client = await served(aiohttp_client, World(), None)
+
+    assert 202 == (await send(client, signed(claims()), authorization="x"))[0]
+
+
+@pytest.mark.parametrize(
+    ("token", "headers", "expected"),
+    [
+        (signed(claims()), {"authorization": "Bearer wrong"}, (401, {"err": "authentication_failed"})),
+        (signed(claims()), {"authorization": ""}, (401, {"err": "authentication_failed"})),
+        (signed(claims()), {"content-type": "application/jwt"}, (400, {"err": "invalid_request"})),
+        (b"garbage", {}, (400, {"err": "invalid_request"})),
+        (signed(claims(iss="https://evil.example.org")), {}, (400, {"err": "invalid_issuer"})),
+        (signed(claims(aud="x")), {}, (400, {"err": "invalid_audience"})),
+        (signed(claims(), kid="unknown"), {}, (400, {"err": "invalid_key"})),
+    ],
+)
+async def test_what_is_not_taken_is_answered_with_a_code(
+    aiohttp_client: AiohttpClient, token: bytes, headers: dict[str, str], expected: tuple[int, dict[str, str]]
+) -> None:
+    """RFC 8935, section 2.4: which kind of check failed, and not a word of the token."""
+    world = World()
+
+    assert expected == await send(await served(aiohttp_client, world), token, **headers)
+    assert {} == world.sink.held
+
+
+async def test_a_body_without_end_is_not_read(aiohttp_client: AiohttpClient) -> None:
+    """More than a token can be is refused while it arrives."""
+    client = await served(aiohttp_client, World())
+
+    assert (413, {"err": "invalid_request"}) == await send(client, b"x" * 20_000)
+
+
+async def test_what_cannot_be_made_durable_comes_again(aiohttp_client: AiohttpClient) -> None:
+    """503: the transmitter keeps the token."""
+    world = World()
+    world.sink.is_away = True
+
+    assert 503 == (await send(await served(aiohttp_client, world), signed(claims())))[0]
