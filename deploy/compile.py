@@ -4,7 +4,7 @@
     PYTHONSAFEPATH=1 PYTHONPATH=build/compiled python -m gateway run --config gateway.yaml
 
 Needs mypy and a C compiler with Python's headers. The compiled package behaves as the source does, at
-about 65 % of its cost per request; what is not listed here stays plain Python. `make test-compiled` runs
+about a third of what the line costs there; what is not listed here stays plain Python. `make test-compiled` runs
 the suites that go through sockets against it.
 """
 
