@@ -3,9 +3,9 @@
     python deploy/compile.py build/compiled
     PYTHONSAFEPATH=1 PYTHONPATH=build/compiled python -m gateway run --config gateway.yaml
 
-Needs mypy and a C compiler with Python's headers. The compiled package behaves as the source does, at
-about a third of what the line costs there; what is not listed here stays plain Python. `make test-compiled` runs
-the suites that go through sockets against it.
+Needs mypy and a C compiler with Python's headers. The compiled package behaves as the source does, and
+its line costs about a third; what is not listed here stays plain Python. `make test-compiled` runs the
+suites that go through sockets against it.
 """
 
 from __future__ import annotations
@@ -37,7 +37,6 @@ MODULES = (
     "core/signals.py",
     "credentials/assertions.py",
     "credentials/clock.py",
-    "observe/audit.py",
     "observe/chain.py",
     "observe/encoder.py",
     "observe/metrics.py",

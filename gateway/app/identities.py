@@ -24,16 +24,17 @@ from gateway.stages.identify import (
 from gateway.stages.identify.nonce import Nonces
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Mapping
+    from collections.abc import Callable, Iterable, Mapping
 
     from gateway.app.findings import Findings
     from gateway.config.schema import Settings
     from gateway.config.trust import Issuer as IssuerSettings
     from gateway.config.trust import Role
-    from gateway.core.ports import Clock
+    from gateway.core.ports import Clock, Revocations
     from gateway.credentials.gateway_keys import KeyFile
     from gateway.credentials.introspection import IntrospectionClient
     from gateway.credentials.key_news import KeyNews
+    from gateway.stages.identify import Domain
 
 KeySets = list["FileKeySet | UrlKeySet | KeyFile | IntrospectionClient"]  # all that is started and stopped
 
@@ -45,6 +46,8 @@ def compile_identification(
     secret: bytes,
     findings: Findings,
     report: Callable[[str, KeyNews], None],
+    revocations: Revocations,
+    domains: Iterable[Domain] = (),
 ) -> tuple[Identification, KeySets]:
     """Compile the section `identity` and the roles.
 
@@ -55,6 +58,8 @@ def compile_identification(
         secret: Known to every gateway of the fleet: key of the nonces.
         findings: Takes what is wrong.
         report: Told an issuer, and what happened to its keys.
+        revocations: Who is no longer believed.
+        domains: Trust domains whose JWT-SVIDs are accepted.
 
     Returns:
         How callers are identified, and the key sets to start.
@@ -84,11 +89,13 @@ def compile_identification(
     anonymous = settings.identity.anonymous
     identification = Identification(
         issuers,
+        domains=domains,
         opaque=opaque,
         keys=gateway_keys,
         roles=RoleMap(_role(name, role) for name, role in settings.roles.items()),
         possession=_possession(settings, secret),
         anonymous_roles=None if anonymous is None else frozenset(anonymous.roles),
+        revocations=revocations,
     )
     return identification, key_sets
 

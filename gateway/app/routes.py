@@ -8,7 +8,7 @@ import msgspec
 
 from gateway.config.proofs import EITHER
 from gateway.core.limits import ConcurrencyLimit, RateLimit, RouteLimits
-from gateway.core.route import Bounds, Requirements, Route, RouteTable
+from gateway.core.route import Bounds, Continuous, Requirements, Route, RouteTable
 from gateway.stages.authorize.assurance import RequiredAuthentication
 from gateway.stages.authorize.challenged import Challenged
 from gateway.stages.authorize.conditions import compile_condition
@@ -94,6 +94,11 @@ def _route(
         ),
         request_headers=dialect.request_headers.union(route.headers.request),
         answer_headers=dialect.answer_headers.union(route.headers.answer),
+        continuous=Continuous(
+            ends_at_expiry=route.continuous.expiry == "end",
+            ends_by_policy=route.continuous.policy == "end",
+            every=route.continuous.every,
+        ),
     )
 
 

@@ -43,7 +43,7 @@ def make_state(compilation: Compilation, clock: Clock) -> tuple[Store, Counters]
             seed=compilation.blinding,
         )
         return local, counters
-    server = _server(compilation)
+    server = server_of(compilation)
     share = 1.0 / (compilation.settings.state.processes or 1)  # demanded where it matters
     store = RedisStore(server, local, share=share, blinding=compilation.blinding, report=_reporter("limits"))
     return store, RedisCounters(
@@ -69,7 +69,12 @@ def make_once(compilation: Compilation, store: Store, clock: Clock) -> MemoryOnc
     return MemoryOnce(clock)
 
 
-def _server(compilation: Compilation) -> Server:
+def server_of(compilation: Compilation) -> Server:
+    """Return how to reach the store that the settings name.
+
+    Args:
+        compilation: They name one.
+    """
     state = compilation.settings.state
     place = address.parse(state.url.text)
     tls = state.tls

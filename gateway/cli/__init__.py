@@ -31,6 +31,8 @@ COMMANDS: Final = {
     "token": "development tokens: keys, mint",
     "keys": "gateway keys: create, list, rotate, revoke",
     "audit": "prove and read the audit log",
+    "revoke": "cut somebody off, now",
+    "revocations": "list and lift revocations, see who runs",
     "demo": "a real model behind the gateway, a tour, and a playground",
 }
 

@@ -10,6 +10,7 @@ from gateway.config.patterns import Expression, HeaderName, ModelPattern, Name, 
 from gateway.config.proofs import Binding
 from gateway.config.quantities import Duration, Rates, Size
 from gateway.config.references import FilePath
+from gateway.config.revocations import Continuous
 from gateway.config.section import Section, required, setting
 
 Method: TypeAlias = Literal["GET", "HEAD", "POST", "PUT", "PATCH", "DELETE", "OPTIONS"]
@@ -122,3 +123,4 @@ class Route(Section):
     risk: RiskBar = setting({}, "How unusual behaviour is found and refused.")
     bounds: RouteBounds = setting({}, "Sizes and times of one exchange.")
     headers: Headers = setting({}, "Header fields that cross, beside the dialect's own.")
+    continuous: Continuous = setting({}, "How what runs is verified again; a revocation always ends it.")

@@ -49,6 +49,22 @@ class Bounds:
 
 @final
 @dataclass(frozen=True)
+class Continuous:
+    """How what was permitted is verified again while it runs. A revocation always ends it.
+
+    Args:
+        ends_at_expiry: It ends when the identity is no longer proven.
+        ends_by_policy: It ends when the rules, asked again, would not permit it now.
+        every: Seconds between two looks; changes of keys, rules and revocations are looked at when they come.
+    """
+
+    ends_at_expiry: bool = True
+    ends_by_policy: bool = True
+    every: float = 1.0
+
+
+@final
+@dataclass(frozen=True)
 class Requirements:
     """What a route demands of the credentials, before any rule is asked.
 
@@ -94,6 +110,7 @@ class Route:
         bounds: Sizes and times.
         request_headers: Lower-case names that go on to the backend, beside the dialect's own.
         answer_headers: Lower-case names that go back to the client.
+        continuous: How a running exchange is verified again.
     """
 
     name: str
@@ -111,6 +128,7 @@ class Route:
     bounds: Bounds = field(default_factory=Bounds)
     request_headers: frozenset[bytes] = frozenset()
     answer_headers: frozenset[bytes] = frozenset()
+    continuous: Continuous = field(default_factory=Continuous)
 
 
 def pattern_segments(pattern: str) -> tuple[str, ...]:

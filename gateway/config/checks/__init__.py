@@ -12,12 +12,14 @@ from typing import TYPE_CHECKING, Final
 from gateway.config.checks import (
     bindings,
     certificates,
+    domains,
     exchanges,
     exposure,
     identities,
     keys,
     metadata,
     opaque,
+    revocations,
     routes,
     signals,
 )
@@ -52,7 +54,12 @@ CHECKS: Final[tuple[Callable[[Subject], Iterable[Finding]], ...]] = (
     metadata.check_metadata,
     bindings.check_bindings,
     exchanges.check_exchanges,
+    revocations.check_staleness,
+    revocations.check_secret,
+    revocations.check_journal,
+    revocations.check_continuous,
     certificates.check_files,
+    domains.check_trust_domains,
 )
 
 

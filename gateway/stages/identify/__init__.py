@@ -22,11 +22,13 @@ from gateway.stages.identify.cache import ProofCache, Proven
 from gateway.stages.identify.certificate import check_certificate
 from gateway.stages.identify.compact import is_compact
 from gateway.stages.identify.gateway_keys import NO_KEYS, verify_key
-from gateway.stages.identify.identity import anonymous, from_certificate, from_key, from_token
+from gateway.stages.identify.identity import anonymous, from_certificate, from_key, from_svid, from_token
 from gateway.stages.identify.issuer import Issuer
 from gateway.stages.identify.opaque import OpaqueIssuer, OpaqueIssuers, verify_opaque
 from gateway.stages.identify.possession import Possession, ProofRules
+from gateway.stages.identify.proven_since import current_roles, revoked, unkeyed
 from gateway.stages.identify.roles import RoleMap, RoleRule
+from gateway.stages.identify.svid import Domain, claimed, verify_svid
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping
@@ -37,6 +39,8 @@ if TYPE_CHECKING:
     from gateway.core.ports import Revocations
 
 __all__ = [
+    "STALE",
+    "Domain",
     "Identification",
     "Issuer",
     "OpaqueIssuer",
@@ -44,8 +48,11 @@ __all__ = [
     "ProofRules",
     "RoleMap",
     "RoleRule",
+    "current_roles",
     "identify",
     "next_nonce",
+    "revoked",
+    "unkeyed",
 ]
 
 # Credentials that are not verified here: beside a verified one they would be a second opinion on
@@ -89,6 +96,7 @@ class Identification:
         issuers: Trusted token issuers, each `iss` once.
         opaque: Those of them that are asked about opaque tokens.
         keys: The gateway's own keys; None: it has none.
+        domains: Trust domains whose JWT-SVIDs are accepted, each name once.
         roles: The configuration's roles.
         anonymous_roles: Roles of callers without credentials; None refuses them.
         revocations: Who is no longer believed.
@@ -97,13 +105,15 @@ class Identification:
         capacity: How many tokens, certificates and addresses are remembered at least, each.
 
     Raises:
-        ValueError: Two entries for one issuer, or an opaque token that two could be asked about.
+        ValueError: Two entries for one issuer or trust domain, or an opaque token that two could be asked
+            about.
     """
 
     __slots__ = (
         "anonymous_roles",
         "bound_tokens",
         "certificates",
+        "domains",
         "issuers",
         "keys",
         "opaque",
@@ -121,6 +131,7 @@ class Identification:
         *,
         opaque: Iterable[OpaqueIssuer] = (),
         keys: GatewayKeys | None = None,
+        domains: Iterable[Domain] = (),
         roles: RoleMap | None = None,
         anonymous_roles: frozenset[str] | None = None,
         revocations: Revocations = NOTHING_REVOKED,
@@ -132,9 +143,14 @@ class Identification:
         for issuer in issuers:
             if by_name.setdefault(issuer.issuer, issuer) is not issuer:
                 raise ValueError("an issuer has two entries")
+        by_domain: dict[str, Domain] = {}
+        for domain in domains:
+            if by_domain.setdefault(domain.name, domain) is not domain:
+                raise ValueError("a trust domain has two entries")
         self.issuers: Mapping[str, Issuer] = MappingProxyType(by_name)
         self.opaque = OpaqueIssuers(opaque)
         self.keys = keys
+        self.domains: Mapping[str, Domain] = MappingProxyType(by_domain)
         self.roles = roles or RoleMap()
         self.anonymous_roles = anonymous_roles
         self.revocations = revocations
@@ -209,7 +225,7 @@ async def _by_token(call: Call, value: bytes, methods: Identification, now: floa
     identity = _cleared(proven, methods)
     digest = sha256(token).digest()
     await possession.check(call, digest, identity.proof_key or "", now)  # with every request, cached or not
-    return identity
+    return _cleared(proven, methods)  # the claim may have been waited for
 
 
 async def _proven(
@@ -231,6 +247,15 @@ async def _proven(
     known = cache.find(cache_key, now)
     if known is not None:
         return known
+    workload = claimed(token, methods.issuers, methods.domains) if methods.domains else None
+    if workload is not None:
+        svid = await verify_svid(workload, digest, certificate, now, has_proof=has_proof)
+        identity = from_svid(svid, certificate, methods.roles)
+        until = min(float(svid.expires), identity.expires)
+        proven = Proven(now, until, svid.generation, svid.domain.keys, identity, UNCLEARED)
+        _cleared(proven, methods)
+        cache.put(cache_key, proven)
+        return proven
     if is_compact(token) or not methods.opaque:
         verified = await verify(token, digest, methods.issuers, certificate, now, has_proof=has_proof)
     else:
@@ -323,11 +348,11 @@ def _cleared(proven: Proven, methods: Identification) -> Identity:
     revocations = methods.revocations
     version = revocations.version
     if proven.cleared != version:
+        if not revocations.is_current:  # keys may have been waited for
+            raise Refused(STALE)
         found = revocations.find(proven.identity)
         if found is not None:
-            raise Refused(
-                Refusal(Reason.REVOKED, note=f"revocation {found.id} of {found.target.value}: {found.reason}")
-            )
+            raise Refused(revoked(found))
         proven.cleared = version
     return proven.identity
 
