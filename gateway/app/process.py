@@ -24,6 +24,7 @@ from gateway.app.peers import Peers
 from gateway.app.shared_state import make_state
 from gateway.credentials.certificates import Certificates
 from gateway.observe.audit import AuditLog, Signer
+from gateway.observe.families import Fold
 from gateway.observe.log import LogSink, fault_reporter
 from gateway.observe.metrics import Gauge, Metrics
 from gateway.observe.recorder import Observer
@@ -331,7 +332,12 @@ def _state_gauges(store: Store) -> list[Gauge]:
     if not isinstance(store, RedisStore):
         return []
     return [
-        Gauge("state_ready", "1 while the store of limits answers.", lambda: float(store.is_ready)),
+        Gauge(
+            "state_ready",
+            "1 while the store of limits answers.",
+            lambda: float(store.is_ready),
+            fold=Fold.LEAST,
+        ),
         Gauge(
             "state_unavailable_total",
             "Requests refused because the store did not answer.",
@@ -366,7 +372,12 @@ def _gauges(
         ),
         Gauge("upstream_connections", "Connections to backends.", lambda: sum(pool.connections().values())),
         Gauge("audit_backlog", "Records that wait to be written.", lambda: audit.backlog),
-        Gauge("audit_healthy", "1 while records can be written.", lambda: float(audit.is_healthy)),
+        Gauge(
+            "audit_healthy",
+            "1 while records can be written.",
+            lambda: float(audit.is_healthy),
+            fold=Fold.LEAST,
+        ),
         Gauge("audit_lost_total", "Records lost.", lambda: audit.lost, is_counter=True),
         Gauge("log_lost_total", "Log lines lost.", lambda: sink.lost, is_counter=True),
         Gauge(
