@@ -1,6 +1,7 @@
 """The operators' listener: health, metrics, public keys, status. Never on the data listener.
 
-Decides nothing about requests to models and changes nothing: every path here is a GET that reads.
+Decides nothing about requests to models and changes nothing: every path here is a GET that reads. Where
+several workers serve, this is their supervisor's listener, and what it does not know one of them answers.
 Health and the public keys are open to whoever reaches the listener; the rest asks for the token, where
 one is configured, compared in constant time.
 """
@@ -49,12 +50,15 @@ class AdminSources:
     status: Callable[[], Mapping[str, object]]
 
 
-def build_admin(sources: AdminSources, *, token: str | None = None) -> web.Application:
+def build_admin(
+    sources: AdminSources, *, token: str | None = None, elsewhere: Handler | None = None
+) -> web.Application:
     """Build the application of the admin listener.
 
     Args:
         sources: Where the answers come from.
         token: Bearer token that metrics and status demand; None opens them, for a loopback listener.
+        elsewhere: Answers every other path and method, and asks for a token itself; None: nothing does.
 
     Returns:
         The application; run it with `build_admin_runner`.
@@ -64,7 +68,7 @@ def build_admin(sources: AdminSources, *, token: str | None = None) -> web.Appli
     """
     if token == "":
         raise ValueError("the admin token is empty")
-    app = web.Application(middlewares=[_guard(token)], client_max_size=MAX_BODY)
+    app = web.Application(middlewares=[_guard(token, elsewhere)], client_max_size=MAX_BODY)
     app.on_response_prepare.append(_strip)
 
     async def alive(_request: web.Request) -> web.Response:
@@ -92,6 +96,8 @@ def build_admin(sources: AdminSources, *, token: str | None = None) -> web.Appli
     app.router.add_get("/metrics", metrics)
     app.router.add_get("/.well-known/jwks.json", keys)
     app.router.add_get("/v1/status", status)
+    if elsewhere is not None:
+        app.router.add_route("*", "/{path:.*}", elsewhere)
     return app
 
 
@@ -100,13 +106,14 @@ def build_admin_runner(app: web.Application, *, shutdown_seconds: float = 5.0) -
     return web.AppRunner(app, handle_signals=False, access_log=None, shutdown_timeout=shutdown_seconds)
 
 
-def _guard(token: str | None) -> Middleware:
+def _guard(token: str | None, elsewhere: Handler | None) -> Middleware:
     # digests have equal lengths: the comparison tells nothing about the token's
     expected = None if token is None else sha256(f"Bearer {token}".encode()).digest()
 
     @web.middleware
     async def guard(request: web.Request, handler: Handler) -> web.StreamResponse:
-        if expected is not None and request.path not in OPEN_PATHS:
+        is_ours = elsewhere is None or request.match_info.handler is not elsewhere
+        if expected is not None and is_ours and request.path not in OPEN_PATHS:
             given = request.headers.get(hdrs.AUTHORIZATION, "").encode("utf-8", "surrogateescape")
             if not compare_digest(sha256(given).digest(), expected):
                 answer = _json({"title": "A credential is required", "status": 401}, status=401)

@@ -8,25 +8,26 @@ from __future__ import annotations
 
 import asyncio
 import gc
-import os
 import signal
-from contextlib import AsyncExitStack, contextmanager
+from contextlib import AsyncExitStack
 from functools import partial
 from typing import TYPE_CHECKING, cast, final
 
 import msgspec
 import structlog
-from aiohttp import web
 
 from gateway import __version__
 from gateway.admin import AdminSources, build_admin, build_admin_runner
+from gateway.app.admin_listener import start_admin
+from gateway.app.gauges import process_gauges, state_gauges
+from gateway.app.listening import listen_for_clients, said, written
 from gateway.app.peers import Peers
+from gateway.app.service_manager import ServiceManager
 from gateway.app.shared_state import make_state
 from gateway.credentials.certificates import Certificates
 from gateway.observe.audit import AuditLog, Signer
-from gateway.observe.families import Fold
 from gateway.observe.log import LogSink, fault_reporter
-from gateway.observe.metrics import Gauge, Metrics
+from gateway.observe.metrics import Metrics
 from gateway.observe.recorder import Observer
 from gateway.observe.traces import Tracer
 from gateway.pipeline import Gateway
@@ -39,15 +40,12 @@ from gateway.wire.pool import Pool
 from gateway.wire.service import ConnectionBounds, Service, Timeouts
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterator
-
     from gateway.app.compilation import Compilation
     from gateway.app.shared_state import Counters, Store
-    from gateway.config.addresses import Listen
+    from gateway.app.supervised import Supervised
     from gateway.core.ports import Clock
     from gateway.core.refusal import Refusal
 
-BACKLOG = 2048  # connections that the kernel may hold for us
 RECORD_DELAY = 0.005  # seconds for which finished exchanges are kept to be written together
 DRAIN_STEP = 0.05  # seconds between two looks at whether everything is served
 CUT_OFF_SECONDS = 2.0  # for those cut off to be written down before the audit log closes
@@ -62,21 +60,41 @@ class Process:
         compilation: What to run.
         clock: Time.
         sink: Where the log goes.
+        supervised: For a worker, what ties it to its supervisor, and what it listens on.
+        manager: Who started us and wants to know how it goes.
     """
 
-    def __init__(self, compilation: Compilation, clock: Clock, sink: LogSink) -> None:
+    def __init__(
+        self,
+        compilation: Compilation,
+        clock: Clock,
+        sink: LogSink,
+        *,
+        supervised: Supervised | None = None,
+        manager: ServiceManager | None = None,
+    ) -> None:
         self._compilation = compilation
         self._clock = clock
         self._sink = sink
+        self._supervised = supervised
+        self._manager = manager or ServiceManager()
         self._log = structlog.get_logger()
         self._stop = asyncio.Event()
+        self._drain_seconds = compilation.settings.server.drain
+        self._servers: list[asyncio.Server] = []
         self._is_ready = False
         self._began = clock.tick()
         self.addresses: dict[str, str] = {}
         """Where it listens, once it does: port 0 in the configuration has become a real one."""
 
-    def stop(self) -> None:
-        """Ask it to drain and end."""
+    def stop(self, within: float | None = None) -> None:
+        """Ask it to drain and end.
+
+        Args:
+            within: Seconds that running requests get at most; None for what the settings say.
+        """
+        if within is not None:
+            self._drain_seconds = min(self._drain_seconds, within)
         self._stop.set()
 
     async def run(self) -> None:
@@ -89,16 +107,26 @@ class Process:
         loop = asyncio.get_running_loop()
         for number in (signal.SIGTERM, signal.SIGINT):
             loop.add_signal_handler(number, self.stop)
+        loop.add_signal_handler(signal.SIGHUP, self._reload)
         async with AsyncExitStack() as stack:
             service = await self._open(stack)
             _settle_memory()
             self._is_ready = True
             self._log.info(
-                "ready", **self.addresses, version=__version__, configuration=self._compilation.version
+                "ready" if self._supervised is None else "worker-ready",
+                **self.addresses,
+                version=__version__,
+                configuration=self._compilation.version,
             )
+            self._manager.tell("READY=1")
+            self._manager.keep_alive(stack)
             await self._stop.wait()
             self._is_ready = False
+            self._manager.tell("STOPPING=1")
             await self._drain(service)
+
+    def _reload(self) -> None:
+        self._log.warning("nothing-reloaded", mend="restart the gateway to have it read its configuration")
 
     async def _open(self, stack: AsyncExitStack) -> Service:
         compilation = self._compilation
@@ -111,18 +139,11 @@ class Process:
                 starting.create_task(keys.start())
         pool = Pool(compilation.backends)
         stack.callback(pool.close)
-        tracer = self._open_traces(stack)
         metrics = Metrics(
             __version__,
-            _gauges(lambda: service, pool, audit, self._sink, lambda: observer) + _state_gauges(store),
+            process_gauges(lambda: service, pool, audit, self._sink, lambda: observer) + state_gauges(store),
         )  # read when somebody asks: both are there by then
-        observer = Observer(
-            audit=audit,
-            metrics=metrics,
-            log=self._sink if settings.log.exchanges else None,
-            traces=tracer,
-            schedule=partial(asyncio.get_running_loop().call_later, RECORD_DELAY),
-        )
+        observer = self._make_observer(audit, metrics, self._open_traces(stack))
         stack.callback(observer.flush)
         gateway = Gateway(
             Runtime(
@@ -140,8 +161,19 @@ class Process:
         )
         service = self._make_service(gateway)
         stack.callback(service.close)
-        await self._open_admin(stack, metrics, store, observer)
+        sources = self._admin_sources(metrics, store, observer)
+        if self._supervised is None:
+            await self._open_admin(stack, sources)
         await self._listen(stack, service)
+        if self._supervised is not None:
+            await self._supervised.answer(
+                stack,
+                sources,
+                token=compilation.admin_token,
+                families=metrics.families,
+                head=lambda: audit.head,
+                stop=self.stop,
+            )
         return service
 
     def _open_audit(self, stack: AsyncExitStack) -> AuditLog:
@@ -188,6 +220,15 @@ class Process:
         stack.callback(tracer.close)
         return tracer
 
+    def _make_observer(self, audit: AuditLog, metrics: Metrics, tracer: Tracer | None) -> Observer:
+        return Observer(
+            audit=audit,
+            metrics=metrics,
+            log=self._sink if self._compilation.settings.log.exchanges else None,
+            traces=tracer,
+            schedule=partial(asyncio.get_running_loop().call_later, RECORD_DELAY),
+        )
+
     def _make_service(self, gateway: Gateway) -> Service:
         server = self._compilation.settings.server
         timeouts, bounds = server.timeouts, server.bounds
@@ -210,39 +251,28 @@ class Process:
             "certificate-refused", address=address, reason=refusal.reason.value, why=refusal.note
         )
 
-    async def _open_admin(
-        self, stack: AsyncExitStack, metrics: Metrics, store: Store, observer: Observer
-    ) -> None:
+    def _admin_sources(self, metrics: Metrics, store: Store, observer: Observer) -> AdminSources:
+        compilation = self._compilation
+        return AdminSources(
+            readiness=lambda: {
+                "serving": self._is_ready,
+                "audit": observer.is_healthy,
+                "state": not isinstance(store, RedisStore) or store.is_ready,
+            },
+            metrics=metrics.render,
+            keys=lambda: msgspec.json.decode(compilation.onward.jwks),
+            status=self._status,
+        )
+
+    async def _open_admin(self, stack: AsyncExitStack, sources: AdminSources) -> None:
         compilation = self._compilation
         admin = compilation.settings.admin
         if admin is None:
             return
-        runner = build_admin_runner(
-            build_admin(
-                AdminSources(
-                    readiness=lambda: {
-                        "serving": self._is_ready,
-                        "audit": observer.is_healthy,
-                        "state": not isinstance(store, RedisStore) or store.is_ready,
-                    },
-                    metrics=metrics.render,
-                    keys=lambda: msgspec.json.decode(compilation.onward.jwks),
-                    status=self._status,
-                ),
-                token=compilation.admin_token,
-            )
-        )
+        runner = build_admin_runner(build_admin(sources, token=compilation.admin_token))
         await runner.setup()
         stack.push_async_callback(runner.cleanup)
-        listen = admin.listen
-        site: web.BaseSite
-        if listen.path is not None:
-            site = web.UnixSite(runner, str(listen.path), ssl_context=compilation.admin_tls)
-        else:
-            site = web.TCPSite(runner, listen.host, listen.port, ssl_context=compilation.admin_tls)
-        with _said(listen):
-            await site.start()
-        self.addresses["admin"] = _name(listen, runner.addresses[0])
+        self.addresses["admin"] = await start_admin(runner, admin.listen, compilation.admin_tls)
 
     def _status(self) -> dict[str, object]:
         return {
@@ -254,7 +284,6 @@ class Process:
         }
 
     async def _listen(self, stack: AsyncExitStack, service: Service) -> None:
-        loop = asyncio.get_running_loop()
         listen = self._compilation.settings.server.listen
         tls = self._compilation.server_tls
         timeout = None if tls is None else service.timeouts.handshake
@@ -262,31 +291,21 @@ class Process:
         def protocol() -> asyncio.Protocol:
             return cast("asyncio.Protocol", Downstream(service))  # one in all but the base class
 
-        with _said(listen):
-            if listen.path is not None:
-                server = await loop.create_unix_server(
-                    protocol,
-                    listen.path,
-                    backlog=BACKLOG,
-                    ssl=tls,
-                    ssl_handshake_timeout=timeout,
-                )
-            else:
-                server = await loop.create_server(
-                    protocol,
-                    listen.host,
-                    listen.port,
-                    backlog=BACKLOG,
-                    ssl=tls,
-                    ssl_handshake_timeout=timeout,
-                )
+        with said(listen):
+            self._servers = await listen_for_clients(
+                protocol, listen, () if self._supervised is None else self._supervised.listen, tls, timeout
+            )
         stack.callback(service.abort)
-        stack.callback(server.close)
-        self.addresses["listen"] = _name(listen, server.sockets[0].getsockname())
+        for server in self._servers:
+            stack.callback(server.close)
+        self.addresses["listen"] = written(listen, self._servers[0].sockets[0].getsockname())
 
     async def _drain(self, service: Service) -> None:
         """Let running requests end, for as long as the settings say."""
-        seconds = self._compilation.settings.server.drain
+        seconds = self._drain_seconds
+        if self._supervised is not None:  # what others still take must not come here
+            for server in self._servers:
+                server.close()
         self._log.info("draining", active=service.active, seconds=seconds)
         service.drain()
         until = self._clock.tick() + seconds
@@ -300,17 +319,6 @@ class Process:
             await asyncio.sleep(0)
 
 
-@contextmanager
-def _said(listen: Listen) -> Iterator[None]:
-    """Name the address that cannot be listened on, in the words of the configuration."""
-    try:
-        yield
-    except OSError as error:
-        code = error.errno or 0
-        why = os.strerror(code) if code > 0 else error.strerror  # asyncio writes a sentence of its own
-        raise OSError(code, f"cannot listen on {_name(listen, None)}: {why}") from error
-
-
 def _settle_memory() -> None:
     """Take everything made so far out of garbage collection: it lives as long as the process.
 
@@ -318,69 +326,3 @@ def _settle_memory() -> None:
     """
     gc.collect()
     gc.freeze()
-
-
-def _name(listen: Listen, bound: object) -> str:
-    """Write an address as the configuration does; `bound` is the socket's own name for it."""
-    if listen.path is not None:
-        return f"unix:{listen.path}"
-    port = bound[1] if isinstance(bound, tuple) else listen.port
-    return f"[{listen.host}]:{port}" if ":" in listen.host else f"{listen.host}:{port}"
-
-
-def _state_gauges(store: Store) -> list[Gauge]:
-    if not isinstance(store, RedisStore):
-        return []
-    return [
-        Gauge(
-            "state_ready",
-            "1 while the store of limits answers.",
-            lambda: float(store.is_ready),
-            fold=Fold.LEAST,
-        ),
-        Gauge(
-            "state_unavailable_total",
-            "Requests refused because the store did not answer.",
-            lambda: store.unavailable,
-            is_counter=True,
-        ),
-        Gauge(
-            "state_local_answers_total",
-            "Requests decided by the local share of the limits.",
-            lambda: store.local_answers,
-            is_counter=True,
-        ),
-    ]
-
-
-def _gauges(
-    service: Callable[[], Service],
-    pool: Pool,
-    audit: AuditLog,
-    sink: LogSink,
-    observer: Callable[[], Observer],
-) -> list[Gauge]:
-    return [
-        Gauge("connections", "Client connections open.", lambda: len(service().connections)),
-        Gauge("requests_active", "Requests being served.", lambda: service().active),
-        Gauge("body_bytes", "Bytes of request bodies held.", lambda: service().body_memory),
-        Gauge(
-            "connections_refused_total",
-            "Client connections refused before a request.",
-            lambda: service().refused_connections,
-            is_counter=True,
-        ),
-        Gauge("upstream_connections", "Connections to backends.", lambda: sum(pool.connections().values())),
-        Gauge("audit_backlog", "Records that wait to be written.", lambda: audit.backlog),
-        Gauge(
-            "audit_healthy",
-            "1 while records can be written.",
-            lambda: float(audit.is_healthy),
-            fold=Fold.LEAST,
-        ),
-        Gauge("audit_lost_total", "Records lost.", lambda: audit.lost, is_counter=True),
-        Gauge("log_lost_total", "Log lines lost.", lambda: sink.lost, is_counter=True),
-        Gauge(
-            "recorder_failures_total", "Faults while recording.", lambda: observer().failures, is_counter=True
-        ),
-    ]
