@@ -49,6 +49,7 @@ class Child:
         self.report: Report | None = None
         self.is_serving = False
         self.is_asked_to_end = False
+        self.is_killed = False
         self._process = process
         self._tick = tick
         self._began = tick()
@@ -126,6 +127,11 @@ class Child:
         if not self.is_asked_to_end:
             self.is_asked_to_end = True
             self.tell(signal.SIGTERM)
+
+    def kill(self) -> None:
+        """End it now."""
+        self.is_killed = True
+        self.tell(signal.SIGKILL)
 
     def bury(self) -> str:
         """Let go of a worker that is dead or dying; return how it ended, in words."""

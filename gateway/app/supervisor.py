@@ -179,16 +179,19 @@ class Supervisor:
             try:
                 await child.listen(STUCK_SECONDS if child.report is not None else START_SECONDS)
             except Silent:
-                self._log.error("worker-stuck", worker=child.number, pid=child.pid)
-                child.tell(signal.SIGKILL)
+                self._put_down(child, "worker-stuck")
             if self._stop.is_set():
                 child.ask_to_end()
                 if self._clock.tick() > self._ends_at:
-                    self._log.error("worker-killed", worker=child.number, pid=child.pid)
-                    child.tell(signal.SIGKILL)
+                    self._put_down(child, "worker-killed")
             elif not self._is_ready and all(self._serving()):
                 self._say_ready()
             await child.rest(BEAT_SECONDS if child.is_serving else EAGER_SECONDS)
+
+    def _put_down(self, child: Child, event: str) -> None:
+        if not child.is_killed:  # and not yet found dead
+            self._log.error(event, worker=child.number, pid=child.pid)
+            child.kill()
 
     async def _end_on_stop(self, entrance: Entrance) -> None:
         await self._stop.wait()
@@ -228,10 +231,12 @@ class Supervisor:
             child.tell(number)
 
     def _kill(self) -> None:
-        """Leave nobody behind, whatever ended us."""
-        for child in self._children():
-            child.tell(signal.SIGKILL)
-            child.bury()
+        """Leave nobody and nothing behind, whatever ended us."""
+        for slot in self._slots:
+            slot.leave()
+            if slot.child is not None:
+                slot.child.kill()
+                slot.child.bury()
 
     async def _open_admin(self, stack: AsyncExitStack, books: Bookkeeping) -> None:
         compilation = self._compilation

@@ -19,14 +19,14 @@ from gateway.app.process import Process
 from gateway.cli import main
 from gateway.core.refusal import Reason, Refusal
 from gateway.observe.chain import Kind, parse
-from gateway.observe.log import LogSink
 from tests.servers import PASSWORD, USER, RunningServer, valkey_binary
 from tests.unit.app.settings import CLOCK, FULL
 
 if TYPE_CHECKING:
-    from collections.abc import AsyncIterator, Iterator, MutableMapping
+    from collections.abc import AsyncIterator, MutableMapping
     from pathlib import Path
 
+    from gateway.observe.log import LogSink
     from tests.unit.app.settings import Directory
 
     Lines = list[MutableMapping[str, Any]]
@@ -62,17 +62,6 @@ def simple(
 ) -> str:
     """Return a configuration for everybody."""
     return OPEN.format(backend=backend, listen=listen, admin=admin, drain=drain, more=more)
-
-
-@pytest.fixture
-def sink(tmp_path: Path) -> Iterator[LogSink]:
-    """A log that nobody reads."""
-    descriptor = os.open(tmp_path / "log", os.O_WRONLY | os.O_CREAT)
-    made = LogSink(descriptor)
-    made.start()
-    yield made
-    made.close()
-    os.close(descriptor)
 
 
 @asynccontextmanager
