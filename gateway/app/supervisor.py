@@ -151,7 +151,7 @@ class Supervisor:
                 lived, how = 0.0, error.strerror or "no process"
             else:
                 slot.child = child
-                await self._watch(child)
+                await self._watch(child, slot)
                 lived, how = child.lived, child.bury()
                 self._totals.settle(child)
                 slot.child = None
@@ -173,9 +173,10 @@ class Supervisor:
                         await self._stop.wait()
         slot.leave()
 
-    async def _watch(self, child: Child) -> None:
+    async def _watch(self, child: Child, slot: Slot) -> None:
         """Listen to a worker until it has ended, and end it if it is stuck or takes too long to end."""
         while child.code is None:
+            has_served = child.is_serving
             try:
                 await child.listen(STUCK_SECONDS if child.report is not None else START_SECONDS)
             except Silent:
@@ -186,6 +187,8 @@ class Supervisor:
                     self._put_down(child, "worker-killed")
             elif not self._is_ready and all(self._serving()):
                 self._say_ready()
+            elif has_served and not child.is_serving:  # somebody else asked it to end: it takes nobody new
+                slot.leave()
             await child.rest(BEAT_SECONDS if child.is_serving else EAGER_SECONDS)
 
     def _put_down(self, child: Child, event: str) -> None:
@@ -228,7 +231,8 @@ class Supervisor:
 
     def _pass_on(self, number: signal.Signals) -> None:
         for child in self._children():
-            child.tell(number)
+            if child.report is not None:  # one that has only begun would die of it
+                child.tell(number)
 
     def _kill(self) -> None:
         """Leave nobody and nothing behind, whatever ended us."""

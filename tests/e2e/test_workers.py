@@ -235,6 +235,32 @@ def test_a_killed_worker_takes_its_own_connections_alone(world: World, workers: 
     assert 0 == once("audit", "verify", workers.audit).returncode
 
 
+def test_a_worker_asked_to_end_takes_nobody_new(world: World, workers: RunningGateway) -> None:
+    """It drains, while whoever connects now reaches the others; then another one takes its place."""
+    before = pids(workers)
+    with clients(world, workers, "retired", 1) as found:
+        [(leaving, client)] = found.items()
+        with client.stream("POST", "/v1/chat/completions", json=prompt("drip-r", stream=True)) as stream:
+            pieces = stream.iter_raw()
+            next(pieces)
+            os.kill(before[leaving], signal.SIGTERM)
+            until(lambda: not all(one["serving"] for one in status(workers)["workers"]))
+            taken = set()
+            for _ in range(20):
+                with world.http(workers, world.token("newcomer")) as other:
+                    id = other.get("/v1/models", timeout=5.0).headers["x-request-id"]
+                    taken.add(worker_of(workers, id))
+            next(pieces)
+    line = workers.event(
+        "worker-lost", lambda line: (line["worker"], line["how"]) == (leaving, "exit code 0")
+    )
+    after = back(workers, 3)
+
+    assert taken <= {1, 2, 3} - {leaving}
+    assert leaving == line["worker"]
+    assert after[leaving] != before[leaving]
+
+
 def test_sigterm_drains_every_worker(
     world: World, backend: Backend, redis: RunningServer, tmp_path: Path
 ) -> None:
