@@ -76,7 +76,7 @@ class RunningGateway:
         for thread in self._threads:
             thread.start()
         try:
-            ready = self.event("ready", seconds=START_SECONDS)
+            ready = self.event("ready", seconds=START_SECONDS * (self.workers or 1))
         except AssertionError:
             self.kill()
             raise AssertionError(self.errors) from None

@@ -27,7 +27,7 @@ if TYPE_CHECKING:
     from tests.e2e.backend import Backend
     from tests.e2e.world import World
 
-pytestmark = pytest.mark.slow
+pytestmark = [pytest.mark.slow, pytest.mark.timeout(180)]  # each worker is an interpreter to be started
 IMPATIENT = (Path(__file__).with_name("impatient.py"),)
 LIMIT = 3  # of the route `limited`
 STEP = 0.01  # between two looks at another process
@@ -248,8 +248,8 @@ def test_a_worker_asked_to_end_takes_nobody_new(world: World, workers: RunningGa
             taken = set()
             for _ in range(20):
                 with world.http(workers, world.token("newcomer")) as other:
-                    id = other.get("/v1/models", timeout=5.0).headers["x-request-id"]
-                    taken.add(worker_of(workers, id))
+                    answer = other.get("/v1/models", timeout=5.0)
+                    taken.add(worker_of(workers, answer.headers["x-request-id"]))
             next(pieces)
     line = workers.event(
         "worker-lost", lambda line: (line["worker"], line["how"]) == (leaving, "exit code 0")
