@@ -1,6 +1,6 @@
-"""The operators' listener: health, metrics, public keys, status. Never on the data listener.
+"""The operators' listener: health, metrics, public keys, status, revocations. Never on the data listener.
 
-Decides nothing about requests to models and changes nothing: every path here is a GET that reads. Where
+Decides nothing about requests to models, and changes one thing: who is revoked (see `operations`). Where
 several workers serve, this is their supervisor's listener, and what it does not know one of them answers.
 Health and the public keys are open to whoever reaches the listener; the rest asks for the token, where
 one is configured, compared in constant time.
@@ -17,17 +17,20 @@ from typing import TYPE_CHECKING, Final, final
 import msgspec
 from aiohttp import hdrs, web
 
+from gateway.admin.operations import MAX_BODY, Operations, add_operations
+
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping
 
     from aiohttp.typedefs import Handler, Middleware
 
-__all__ = ["AdminSources", "build_admin", "build_admin_runner"]
+    from gateway.core.ports import Clock
+
+__all__ = ["AdminSources", "Operations", "build_admin", "build_admin_runner"]
 
 OPEN_PATHS: Final = frozenset({"/livez", "/readyz", "/.well-known/jwks.json"})
 METRICS_TYPE: Final = "text/plain; version=0.0.4; charset=utf-8"
 KEY_SECONDS: Final = 300  # how long a backend may keep our public keys
-MAX_BODY: Final = 1024  # nothing here takes a body
 
 _encode: Final = msgspec.json.Encoder().encode
 
@@ -42,12 +45,16 @@ class AdminSources:
         metrics: Prometheus text; takes milliseconds, so it runs in a thread.
         keys: The JWK Set of the gateway's own assertions.
         status: Version, uptime, configuration: what an operator asks first.
+        operations: What operators may do; None: that is answered elsewhere.
+        clock: Time.
     """
 
     readiness: Callable[[], Mapping[str, bool]]
     metrics: Callable[[], bytes]
     keys: Callable[[], Mapping[str, object]]
     status: Callable[[], Mapping[str, object]]
+    operations: Operations | None
+    clock: Clock
 
 
 def build_admin(
@@ -57,7 +64,8 @@ def build_admin(
 
     Args:
         sources: Where the answers come from.
-        token: Bearer token that metrics and status demand; None opens them, for a loopback listener.
+        token: Bearer token that everything but health and keys demands; None demands none, for a loopback
+            listener.
         elsewhere: Answers every other path and method, and asks for a token itself; None: nothing does.
 
     Returns:
@@ -96,6 +104,8 @@ def build_admin(
     app.router.add_get("/metrics", metrics)
     app.router.add_get("/.well-known/jwks.json", keys)
     app.router.add_get("/v1/status", status)
+    if sources.operations is not None:
+        add_operations(app, sources.operations, sources.clock, has_token=token is not None)
     if elsewhere is not None:
         app.router.add_route("*", "/{path:.*}", elsewhere)
     return app

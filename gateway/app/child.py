@@ -52,7 +52,7 @@ class Child:
         self.is_killed = False
         self._process = process
         self._tick = tick
-        self._began = tick()
+        self._began = self._heard_at = tick()
         self._turn = asyncio.Event()
         self._waiting: list[asyncio.Future[None]] = []
 
@@ -86,7 +86,7 @@ class Child:
         """Get a report, if the worker still has one to give.
 
         Raises:
-            Silent: It lives, and did not answer for so many seconds.
+            Silent: It did not answer for so many seconds, or not usably.
         """
         self._turn.clear()
         wishes, self._waiting = self._waiting, []
@@ -101,9 +101,11 @@ class Child:
             report = decode(data)
         except TimeoutError:
             raise Silent from None
-        except (OSError, msgspec.DecodeError):  # it is ending: what it said before stands
-            pass
+        except (OSError, msgspec.DecodeError):  # it is ending, or not well: what it said before stands
+            if self._tick() - self._heard_at > seconds:
+                raise Silent from None
         else:
+            self._heard_at = self._tick()
             self.report = report
             self.is_serving = report.parts.get("serving", False)
         finally:

@@ -14,7 +14,8 @@ from cryptography.hazmat.primitives.serialization import load_pem_private_key
 from gateway.app.backends import compile_backends, reveal
 from gateway.app.findings import Findings
 from gateway.app.identities import compile_identification
-from gateway.app.onward import compile_onward
+from gateway.app.onward import compile_exchanges, compile_onward
+from gateway.app.revocations import compile_revocations
 from gateway.app.routes import compile_routes
 from gateway.app.shares import check_workers
 from gateway.credentials.files import read_bounded
@@ -25,13 +26,15 @@ if TYPE_CHECKING:
     from pathlib import Path
 
     from gateway.app.identities import KeySets
+    from gateway.app.onward import Told
     from gateway.config.load import Loaded
     from gateway.config.schema import Settings
     from gateway.core.ports import Clock
     from gateway.core.route import RouteTable
-    from gateway.credentials.assertions import SignedAssertions
     from gateway.credentials.key_news import KeyNews
     from gateway.stages.identify import Identification
+    from gateway.state.revocations import RevocationIndex
+    from gateway.state.sealing import Seal
     from gateway.wire.pool import BackendSettings
 
 
@@ -54,6 +57,8 @@ class Compilation:
         state_password: Password of the store, or None.
         checkpoint_key: Signs checkpoints of the audit log, or None.
         blinding: Key of the digests that stand for identities and prompts in shared state.
+        revocations: Who is no longer believed; current once what keeps them has been started.
+        seal: Closes and opens what the fleet shares about revocations.
     """
 
     settings: Settings
@@ -62,13 +67,15 @@ class Compilation:
     key_sets: KeySets
     routes: RouteTable
     backends: tuple[BackendSettings, ...]
-    onward: SignedAssertions
+    onward: Told
     server_tls: ssl.SSLContext | None
     admin_tls: ssl.SSLContext | None
     admin_token: str | None
     state_password: str | None
     checkpoint_key: Ed25519PrivateKey | None
     blinding: bytes
+    revocations: RevocationIndex
+    seal: Seal
 
 
 def compile_settings(loaded: Loaded, directory: Path, clock: Clock, *, workers: int = 1) -> Compilation:
@@ -91,13 +98,16 @@ def compile_settings(loaded: Loaded, directory: Path, clock: Clock, *, workers: 
         with findings.at(("state", "password"), "make the secret readable"):
             state_password = reveal(settings.state.password, directory)
     blinding = _blinding(settings, state_password)
-    identification, key_sets = compile_identification(settings, clock, findings, _report_keys)
+    revocations, seal = compile_revocations(settings, directory, clock, blinding, findings)
+    identification, key_sets = compile_identification(
+        settings, directory, clock, blinding, findings, _report_keys, revocations
+    )
     is_alone = settings.state.url.scheme == "memory"
     routes = compile_routes(settings, None if is_alone else blinding, findings)
     backends = compile_backends(settings, directory, clock, findings)
-    onward: SignedAssertions | None = None
+    onward: Told | None = None
     with findings.at(("assertions", "private_key"), "give an Ed25519 or P-256 private key in PEM form"):
-        onward = compile_onward(settings, findings)
+        onward = compile_exchanges(settings, compile_onward(settings, findings), directory, clock, findings)
     server_tls, admin_tls = _listener_contexts(settings, clock, findings)
     admin_token: str | None = None
     if settings.admin is not None and settings.admin.token is not None:
@@ -123,6 +133,8 @@ def compile_settings(loaded: Loaded, directory: Path, clock: Clock, *, workers: 
         state_password,
         checkpoint_key,
         blinding,
+        revocations,
+        seal,
     )
 
 

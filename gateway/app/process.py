@@ -19,11 +19,15 @@ import structlog
 from gateway import __version__
 from gateway.admin import AdminSources, build_admin, build_admin_runner
 from gateway.app.admin_listener import start_admin
-from gateway.app.gauges import process_gauges, state_gauges
+from gateway.app.discovery import documents, metadata_url, proof_algorithms
+from gateway.app.gauges import gauges_of, revocation_gauges, state_gauges
 from gateway.app.listening import listen_for_clients, said, written
 from gateway.app.peers import Peers
+from gateway.app.revocations import make_keeper
+from gateway.app.revoker import Revoker
 from gateway.app.service_manager import ServiceManager
-from gateway.app.shared_state import make_state
+from gateway.app.shared_state import make_once, make_state
+from gateway.app.watch import Watch
 from gateway.credentials.certificates import Certificates
 from gateway.observe.audit import AuditLog, Signer
 from gateway.observe.log import LogSink, fault_reporter
@@ -35,12 +39,14 @@ from gateway.runtime import Runtime
 from gateway.stages.refuse import Problems
 from gateway.state.redis import RedisStore
 from gateway.state.redis_counters import RedisCounters
+from gateway.vigil import Vigil
 from gateway.wire.downstream import Downstream
 from gateway.wire.pool import Pool
 from gateway.wire.service import ConnectionBounds, Service, Timeouts
 
 if TYPE_CHECKING:
     from gateway.app.compilation import Compilation
+    from gateway.app.revocations import Keeper
     from gateway.app.shared_state import Counters, Store
     from gateway.app.supervised import Supervised
     from gateway.core.ports import Clock
@@ -103,6 +109,7 @@ class Process:
         Raises:
             OSError: An address cannot be listened on.
             AuditBroken: The audit log cannot be continued.
+            RevocationsBroken: The journal of revocations cannot be continued.
         """
         loop = asyncio.get_running_loop()
         for number in (signal.SIGTERM, signal.SIGINT):
@@ -130,38 +137,30 @@ class Process:
 
     async def _open(self, stack: AsyncExitStack) -> Service:
         compilation = self._compilation
-        settings = compilation.settings
         audit = self._open_audit(stack)
         store, counters = await self._open_state(stack)
+        keeper = await self._open_revocations(stack)
         async with asyncio.TaskGroup() as starting:  # together: an issuer that is away delays no other
             for keys in compilation.key_sets:
                 stack.push_async_callback(keys.stop)
                 starting.create_task(keys.start())
+        compilation.onward.close_with(stack)
         pool = Pool(compilation.backends)
         stack.callback(pool.close)
         metrics = Metrics(
             __version__,
-            process_gauges(lambda: service, pool, audit, self._sink, lambda: observer) + state_gauges(store),
+            gauges_of(lambda: service, pool, audit, self._sink, lambda: observer)
+            + state_gauges(store)
+            + revocation_gauges(keeper, lambda: vigil),
         )  # read when somebody asks: both are there by then
         observer = self._make_observer(audit, metrics, self._open_traces(stack))
         stack.callback(observer.flush)
-        gateway = Gateway(
-            Runtime(
-                version=compilation.version,
-                clock=self._clock,
-                identification=compilation.identification,
-                routes=compilation.routes,
-                store=store,
-                counters=counters,
-                onward=compilation.onward,
-                backends=pool,
-                record=observer,
-                problems=Problems(PROBLEM_TYPES, settings.assertions.issuer, fault_reporter(self._log)),
-            )
-        )
+        gateway = Gateway(self._runtime(store, counters, pool, observer))
         service = self._make_service(gateway)
         stack.callback(service.close)
-        sources = self._admin_sources(metrics, store, observer)
+        vigil = self._open_watch(stack, gateway, keeper, service)
+        revoker = Revoker(keeper, gateway, audit, self._log, self._clock)
+        sources = self._admin_sources(metrics, store, observer, revoker)
         if self._supervised is None:
             await self._open_admin(stack, sources)
         await self._listen(stack, service)
@@ -175,6 +174,29 @@ class Process:
                 stop=self.stop,
             )
         return service
+
+    def _runtime(self, store: Store, counters: Counters, pool: Pool, observer: Observer) -> Runtime:
+        compilation = self._compilation
+        settings = compilation.settings
+        return Runtime(
+            version=compilation.version,
+            clock=self._clock,
+            identification=compilation.identification,
+            routes=compilation.routes,
+            store=store,
+            counters=counters,
+            onward=compilation.onward.onward,
+            backends=pool,
+            record=observer,
+            problems=Problems(
+                PROBLEM_TYPES,
+                settings.assertions.issuer,
+                fault_reporter(self._log),
+                algorithms=proof_algorithms(settings),
+                metadata=metadata_url(settings),
+            ),
+            documents=documents(settings, proof_algorithms(settings)),
+        )
 
     def _open_audit(self, stack: AsyncExitStack) -> AuditLog:
         settings = self._compilation.settings.audit
@@ -204,6 +226,9 @@ class Process:
 
     async def _open_state(self, stack: AsyncExitStack) -> tuple[Store, Counters]:
         store, counters = make_state(self._compilation, self._clock)
+        possession = self._compilation.identification.possession
+        if possession is not None:
+            possession.once = make_once(self._compilation, store, self._clock)
         if isinstance(store, RedisStore):
             stack.push_async_callback(store.stop)
             await store.start()
@@ -211,6 +236,19 @@ class Process:
             stack.push_async_callback(counters.stop)
             await counters.start()
         return store, counters
+
+    def _open_watch(self, stack: AsyncExitStack, gateway: Gateway, keeper: Keeper, service: Service) -> Vigil:
+        vigil = Vigil(gateway)
+        watch = Watch(vigil, keeper.index, service, self._log)
+        stack.callback(watch.stop)
+        watch.start()
+        return vigil
+
+    async def _open_revocations(self, stack: AsyncExitStack) -> Keeper:
+        keeper = make_keeper(self._compilation, self._clock)
+        stack.push_async_callback(keeper.stop)
+        await keeper.start()
+        return keeper
 
     def _open_traces(self, stack: AsyncExitStack) -> Tracer | None:
         traces = self._compilation.settings.traces
@@ -251,17 +289,22 @@ class Process:
             "certificate-refused", address=address, reason=refusal.reason.value, why=refusal.note
         )
 
-    def _admin_sources(self, metrics: Metrics, store: Store, observer: Observer) -> AdminSources:
+    def _admin_sources(
+        self, metrics: Metrics, store: Store, observer: Observer, revoker: Revoker
+    ) -> AdminSources:
         compilation = self._compilation
         return AdminSources(
             readiness=lambda: {
                 "serving": self._is_ready,
                 "audit": observer.is_healthy,
                 "state": not isinstance(store, RedisStore) or store.is_ready,
+                "revocations": compilation.revocations.is_current,
             },
             metrics=metrics.render,
-            keys=lambda: msgspec.json.decode(compilation.onward.jwks),
+            keys=lambda: msgspec.json.decode(compilation.onward.assertions.jwks),
             status=self._status,
+            operations=revoker,
+            clock=self._clock,
         )
 
     async def _open_admin(self, stack: AsyncExitStack, sources: AdminSources) -> None:
@@ -272,7 +315,7 @@ class Process:
         runner = build_admin_runner(build_admin(sources, token=compilation.admin_token))
         await runner.setup()
         stack.push_async_callback(runner.cleanup)
-        self.addresses["admin"] = await start_admin(runner, admin.listen, compilation.admin_tls)
+        self.addresses["admin"] = await start_admin(runner, compilation, admin.listen)
 
     def _status(self) -> dict[str, object]:
         return {

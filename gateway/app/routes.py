@@ -6,8 +6,11 @@ from typing import TYPE_CHECKING
 
 import msgspec
 
+from gateway.config.proofs import EITHER
 from gateway.core.limits import ConcurrencyLimit, RateLimit, RouteLimits
-from gateway.core.route import Bounds, Requirements, Route, RouteTable
+from gateway.core.route import Bounds, Continuous, Requirements, Route, RouteTable
+from gateway.stages.authorize.assurance import RequiredAuthentication
+from gateway.stages.authorize.challenged import Challenged
 from gateway.stages.authorize.conditions import compile_condition
 from gateway.stages.authorize.expressions import ConditionError
 from gateway.stages.authorize.lint import lint
@@ -22,6 +25,7 @@ if TYPE_CHECKING:
     from pathlib import Path as File
 
     from gateway.app.findings import Findings
+    from gateway.config.authentication import AuthenticationRequirement
     from gateway.config.routing import Requirements as RequirementSettings
     from gateway.config.routing import Route as RouteSettings
     from gateway.config.routing import Rule as RuleSettings
@@ -43,15 +47,21 @@ def compile_routes(settings: Settings, fingerprint_key: bytes | None, findings: 
         findings: Takes what is wrong.
     """
     routes: list[Route] = []
+    challenged = Challenged()  # one for all routes: the same demand is the same challenge
     for index, route in enumerate(settings.routes):
-        compiled = _route(route, ("routes", index), settings, fingerprint_key, findings)
+        compiled = _route(route, ("routes", index), settings, fingerprint_key, challenged, findings)
         if compiled is not None:
             routes.append(compiled)
     return RouteTable(routes)
 
 
 def _route(
-    route: RouteSettings, place: Place, settings: Settings, fingerprint_key: bytes | None, findings: Findings
+    route: RouteSettings,
+    place: Place,
+    settings: Settings,
+    fingerprint_key: bytes | None,
+    challenged: Challenged,
+    findings: Findings,
 ) -> Route | None:
     rules = _rules(route, place, findings)
     detectors = _detectors(route, place, findings)
@@ -66,7 +76,7 @@ def _route(
         path=route.match.path,
         backend=route.backend,
         dialect=route.dialect,
-        require=_requirements(route.require),
+        require=_requirements(route.require, challenged),
         policy=Rules(route.name, rules),
         limits=_limits(route, is_local=settings.state.on_failure == "local"),
         inspector=inspector,
@@ -84,6 +94,11 @@ def _route(
         ),
         request_headers=dialect.request_headers.union(route.headers.request),
         answer_headers=dialect.answer_headers.union(route.headers.answer),
+        continuous=Continuous(
+            ends_at_expiry=route.continuous.expiry == "end",
+            ends_by_policy=route.continuous.policy == "end",
+            every=route.continuous.every,
+        ),
     )
 
 
@@ -112,16 +127,36 @@ def _rule(rule: RuleSettings, effect: Effect, place: Place, findings: Findings) 
     )
 
 
-def _requirements(require: RequirementSettings) -> Requirements:
+def _requirements(require: RequirementSettings, challenged: Challenged) -> Requirements:
     token = require.token
+    authentication = _assurance(require.authentication, challenged)
     if token is None:
-        return Requirements(certificate=require.certificate)
+        return Requirements(
+            certificate=require.certificate, token=authentication is not None, authentication=authentication
+        )
     return Requirements(
         certificate=require.certificate,
         token=True,
-        bound=token.bound,
+        bound=bool(token.bound),
+        binding="" if token.bound == EITHER else token.bound,
         scopes=frozenset(token.scopes),
         max_age=token.max_age,
+        key=token.keys == "allow",
+        authentication=authentication,
+    )
+
+
+def _assurance(
+    required: AuthenticationRequirement | None, challenged: Challenged
+) -> RequiredAuthentication | None:
+    if required is None:
+        return None
+    return RequiredAuthentication(
+        acr=required.acr,
+        amr=required.amr,
+        max_age=required.max_age,
+        proofs=required.proofs,
+        challenged=challenged,
     )
 
 

@@ -1,4 +1,4 @@
-"""What one worker of several gets of a configuration: its audit chain, and its part of every bound.
+"""What one worker of several gets of a configuration: its own files, and its part of every bound.
 
 Bounds in a configuration are the gateway's, however many processes it has, so each worker gets one part of
 them, rounded up and never less than one. Limits on callers are not divided: they are shared in Redis, which
@@ -43,11 +43,15 @@ def share_of_worker(compilation: Compilation, number: int, workers: int) -> Comp
             for name in ("connections", "connections_per_address", "body_memory")
         }
     )
+    journal = settings.revocations.journal
     gateways = settings.state.processes
     divided = settings.model_copy(
         update={
             "server": settings.server.model_copy(update={"bounds": bounds}),
             "audit": settings.audit.model_copy(update={"path": worker_file(settings.audit.path, number)}),
+            "revocations": settings.revocations.model_copy(
+                update={"journal": None if journal is None else worker_file(journal, number)}
+            ),
             "state": settings.state.model_copy(
                 update={"processes": None if gateways is None else gateways * workers}
             ),

@@ -11,9 +11,11 @@ import asyncio
 from typing import TYPE_CHECKING, Final, final
 
 import structlog
+from aiohttp import web
 
 from gateway.admin import build_admin, build_admin_runner
 from gateway.app.door import Door, Purpose
+from gateway.app.relay import CALLER
 from gateway.app.report import Report, encode
 from gateway.wire.tasks import spawn
 
@@ -22,11 +24,19 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
     from contextlib import AsyncExitStack
 
+    from aiohttp.typedefs import Handler
+
     from gateway.admin import AdminSources
     from gateway.observe.chain import Head
     from gateway.observe.families import Family
 
 ORPHAN_SECONDS: Final = 2.0  # for running requests when the supervisor is gone
+
+
+@web.middleware
+async def _called_by(request: web.Request, handler: Handler) -> web.StreamResponse:
+    """Take the caller's address from the supervisor: nobody else comes through the door."""
+    return await handler(request.clone(remote=request.headers.get(CALLER, "")))
 
 
 @final
@@ -63,7 +73,9 @@ class Supervised:
             head: Where the audit chain on disk ends.
             stop: Told in how many seconds to end when the supervisor is gone.
         """
-        runner = build_admin_runner(build_admin(sources, token=token))
+        app = build_admin(sources, token=token)
+        app.middlewares.insert(0, _called_by)
+        runner = build_admin_runner(app)
         await runner.setup()
         stack.push_async_callback(runner.cleanup)
 

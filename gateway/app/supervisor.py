@@ -258,15 +258,17 @@ class Supervisor:
                 self._children(), is_ready=self._is_ready, is_recorded=books.is_healthy
             ),
             metrics=metrics,
-            keys=lambda: msgspec.json.decode(compilation.onward.jwks),
+            keys=lambda: msgspec.json.decode(compilation.onward.assertions.jwks),
             status=self._status,
+            operations=None,  # a worker answers
+            clock=self._clock,
         )
         relay = Relay(lambda: [child.door for child in self._children() if child.is_serving])
         app = build_admin(sources, token=compilation.admin_token, elsewhere=relay.pass_on)
         runner = build_admin_runner(app)
         await runner.setup()
         stack.push_async_callback(runner.cleanup)
-        self.addresses["admin"] = await start_admin(runner, admin.listen, compilation.admin_tls)
+        self.addresses["admin"] = await start_admin(runner, compilation, admin.listen)
 
     async def _refresh(self) -> None:
         """Have every worker report now; one that takes too long stays as it was."""

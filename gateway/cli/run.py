@@ -21,6 +21,7 @@ from gateway.config.errors import ConfigurationError
 from gateway.credentials.clock import SystemClock
 from gateway.observe.audit import AuditBroken
 from gateway.observe.log import LibraryHandler, LogSink, build_log
+from gateway.state.revocation_journal import RevocationsBroken
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -127,6 +128,9 @@ def _guarded(
         return 2
     except CannotStart as failure:
         print(f"gateway: cannot start: {failure}; what it said stands above", file=sys.stderr)
+        return 2
+    except RevocationsBroken as broken:
+        print(f"gateway: revocations cannot be trusted to be complete: {broken}", file=sys.stderr)
         return 2
     except OSError as error:
         print(f"gateway: cannot start: {error.strerror or error}", file=sys.stderr)

@@ -15,6 +15,8 @@ IpNetwork: TypeAlias = ipaddress.IPv4Network | ipaddress.IPv6Network
 IpAddress: TypeAlias = ipaddress.IPv4Address | ipaddress.IPv6Address
 
 HOST: Final = re.compile(r"(?=.{1,253}\Z)(?!-)[A-Za-z0-9_-]{1,63}(?:\.[A-Za-z0-9_-]{1,63})*\.?\Z")
+# nothing before, between or behind host and port, where parsers differ: `https://[::1]evil.example`
+AUTHORITY: Final = re.compile(r"(?:^|@)(?:\[[0-9A-Fa-f:.]+\]|[A-Za-z0-9._-]+)(?::[0-9]{1,5})?\Z")
 # what inet_aton takes for an address and a reader for a name: `127.1`, `0x7f.1`, `2130706433`
 NUMERIC: Final = re.compile(r"(?:.*\.)?(?:[0-9]+|0[xX][0-9A-Fa-f]*)\.?\Z")
 DEFAULT_PORTS: Final = {"http": 80, "https": 443, "redis": 6379, "rediss": 6379}
@@ -127,7 +129,7 @@ def _split(text: str, schemes: tuple[str, ...], mend: str) -> tuple[SplitResult,
         )
     if not text.isascii() or not text.isprintable() or " " in text or "\\" in text:
         raise refused(f"`{text}` has characters that no URL has", mend)
-    if address_of(host) is None and not HOST.match(host):
+    if (address_of(host) is None and not HOST.match(host)) or not AUTHORITY.search(parts.netloc):
         raise refused(f"`{text}` names no host", mend)
     if address_of(host) is None and NUMERIC.match(host):
         raise refused(f"`{host}` is an odd spelling of an address", "write it as four numbers: `192.0.2.1`")

@@ -8,10 +8,19 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Mapping  # noqa: TC003 - the compiler reads annotations of classes
 from dataclasses import dataclass, field
-from typing import final
+from typing import Final, final
 
 from gateway.core.limits import RouteLimits  # noqa: TC001 - the compiler reads annotations of classes
-from gateway.core.ports import Detector, Inspector, MeterFactory, Policy  # noqa: TC001 - the compiler reads annotations of classes
+from gateway.core.ports import (  # noqa: TC001 - the compiler reads annotations of classes
+    Assurance,
+    Detector,
+    Inspector,
+    MeterFactory,
+    Policy,
+)
+
+# The one path that is no route: what the gateway says of itself (RFC 9728, section 3.1).
+WELL_KNOWN_METADATA: Final = "/.well-known/oauth-protected-resource"
 
 
 @final
@@ -40,22 +49,44 @@ class Bounds:
 
 @final
 @dataclass(frozen=True)
+class Continuous:
+    """How what was permitted is verified again while it runs. A revocation always ends it.
+
+    Args:
+        ends_at_expiry: It ends when the identity is no longer proven.
+        ends_by_policy: It ends when the rules, asked again, would not permit it now.
+        every: Seconds between two looks; changes of keys, rules and revocations are looked at when they come.
+    """
+
+    ends_at_expiry: bool = True
+    ends_by_policy: bool = True
+    every: float = 1.0
+
+
+@final
+@dataclass(frozen=True)
 class Requirements:
     """What a route demands of the credentials, before any rule is asked.
 
     Args:
         certificate: A verified client certificate.
         token: A verified token.
-        bound: The token is bound to the certificate (RFC 8705).
+        bound: The token is bound to the certificate (RFC 8705) or to a key (RFC 9449).
+        binding: To which of the two it is bound, where either is not enough: "certificate" or "key"; "" else.
         scopes: All of these OAuth scopes.
         max_age: The token is at most this many seconds old, or None.
+        authentication: How strongly and how recently its user must have authenticated, or None.
+        key: A gateway key will do where a token is demanded, if it is all of that.
     """
 
     certificate: bool = False
     token: bool = False
     bound: bool = False
+    binding: str = ""
     scopes: frozenset[str] = frozenset()
     max_age: float | None = None
+    authentication: Assurance | None = None
+    key: bool = False
 
 
 @final
@@ -79,6 +110,7 @@ class Route:
         bounds: Sizes and times.
         request_headers: Lower-case names that go on to the backend, beside the dialect's own.
         answer_headers: Lower-case names that go back to the client.
+        continuous: How a running exchange is verified again.
     """
 
     name: str
@@ -96,6 +128,7 @@ class Route:
     bounds: Bounds = field(default_factory=Bounds)
     request_headers: frozenset[bytes] = frozenset()
     answer_headers: frozenset[bytes] = frozenset()
+    continuous: Continuous = field(default_factory=Continuous)
 
 
 def pattern_segments(pattern: str) -> tuple[str, ...]:

@@ -23,6 +23,8 @@ HOST: Final = re.compile(r"(?=.{1,253}\Z)(?!-)[A-Za-z0-9_-]{1,63}(?:\.[A-Za-z0-9
 # inet_aton reads `127.1`, `0x7f.1` and `2130706433` as addresses: a name never ends in a number
 # (URL Standard, "ends in a number checker"; RFC 1123, section 2.1)
 NUMERIC: Final = re.compile(r"(?:.*\.)?(?:[0-9]+|0[xX][0-9A-Fa-f]*)\.?\Z")
+# nothing before, between or behind host and port, where parsers differ
+AUTHORITY: Final = re.compile(r"(?:\[[0-9A-Fa-f:.]+\]|[A-Za-z0-9._-]+)(?::[1-9][0-9]{0,4})?\Z")
 PORTS: Final = {"https": 443, "http": 80}
 
 LOOPBACK: Final[tuple[Network, ...]] = (IPv4Network("127.0.0.0/8"), IPv6Network("::1/128"))
@@ -134,7 +136,7 @@ def parse_url(url: str) -> Destination:
     if "@" in parts.netloc or "#" in url:
         raise DestinationError("the URL carries credentials or a fragment")
     address = address_of(host)
-    if port == 0 or (address is None and not HOST.match(host)):
+    if not AUTHORITY.match(parts.netloc) or (address is None and not HOST.match(host)):
         raise DestinationError("the URL names no host")
     if address is None and NUMERIC.match(host):
         raise DestinationError("the URL's host is an odd spelling of an address")
@@ -146,8 +148,6 @@ def parse_url(url: str) -> Destination:
 
 def address_of(host: str) -> Address | None:
     """Return the address that a host is, or None if it is a name. Asks no resolver."""
-    if "%" in host:  # a zone is a matter of this machine, not of an issuer (RFC 6874)
-        return None
     try:
         return ip_address(host)
     except ValueError:
@@ -188,6 +188,7 @@ class Reach:
             found = ip_address(address)
         except ValueError:
             return False
+        host = host.lower()
         literal = address_of(host)
         if host == "localhost" or (literal is not None and any(literal in each for each in LOOPBACK)):
             return any(found in each for each in LOOPBACK)

@@ -164,7 +164,8 @@ class Metrics:
             found.append(_histogram(name, meaning, [(route, getattr(one, field)) for route, one in routes]))
         for gauge in self._gauges:
             kind: Kind = "counter" if gauge.is_counter else "gauge"
-            found.append(Family(gauge.name, kind, gauge.help, {gauge.name: gauge.read()}, gauge.fold))
+            value = +gauge.read()  # a truth value becomes a number
+            found.append(Family(gauge.name, kind, gauge.help, {gauge.name: value}, gauge.fold))
         return found
 
     def _series(self, route: str) -> RouteSeries:

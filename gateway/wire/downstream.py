@@ -286,8 +286,18 @@ class Downstream:
 
     def cut(self, reply: Reply, error: Exception) -> None:
         """Raise an error in the line that owns a reply, where it waits; a later request is not meant."""
-        if self._driver is not None and self._reply is reply:
-            self._driver.throw(error)
+        if self._driver is None or self._reply is not reply:
+            return
+        self._driver.throw(error)
+        if self.is_full and self._transport is not None:
+            self._transport.abort()  # what waits to be read is no longer the client's to have
+
+    def retire(self) -> None:
+        """Close now if no request is served, else after the one that is."""
+        if self._reply is not None and self._driver is not None:
+            self._reply.is_closing = True
+        elif self._transport is not None:
+            self._transport.close()
 
     def abort(self) -> None:
         """Close now, whatever is going on."""

@@ -11,6 +11,5 @@ from gateway.__main__ import main
 from gateway.credentials import remote
 
 if __name__ == "__main__":
-    remote.REFRESH_WINDOW = 0.0
-    (remote.UrlKeySet.__init__.__kwdefaults__ or {})["fetch_time"] = 1.5
+    (remote.UrlKeySet.__init__.__kwdefaults__ or {}).update(window=0.0, flight_seconds=1.5)
     sys.exit(main())

@@ -156,7 +156,7 @@ def test_workers_serve_as_one(world: World, workers: RunningGateway) -> None:
 
     assert {1, 2, 3} == set(found)
     assert 3 <= connections
-    assert (200, {"serving": True, "audit": True, "state": True}) == (
+    assert (200, {"serving": True, "audit": True, "state": True, "revocations": True}) == (
         ready.status_code,
         ready.json()["parts"],
     )

@@ -9,7 +9,19 @@ from __future__ import annotations
 from dataclasses import replace
 from typing import TYPE_CHECKING, Final
 
-from gateway.config.checks import bindings, certificates, exposure, identities, keys, routes, signals
+from gateway.config.checks import (
+    bindings,
+    certificates,
+    exchanges,
+    exposure,
+    identities,
+    keys,
+    metadata,
+    opaque,
+    revocations,
+    routes,
+    signals,
+)
 from gateway.config.checks.findings import Finding, Subject
 
 if TYPE_CHECKING:
@@ -27,15 +39,24 @@ CHECKS: Final[tuple[Callable[[Subject], Iterable[Finding]], ...]] = (
     exposure.check_traces,
     identities.check_issuers,
     keys.check_keys,
+    identities.check_proofs,
     identities.check_roles,
     identities.check_anonymous,
+    opaque.check_introspection,
+    opaque.check_gateway_keys,
     signals.check_signals,
     routes.check_names,
     routes.check_matches,
     routes.check_requirements,
     routes.check_rules,
     routes.check_limits,
+    metadata.check_metadata,
     bindings.check_bindings,
+    exchanges.check_exchanges,
+    revocations.check_staleness,
+    revocations.check_secret,
+    revocations.check_journal,
+    revocations.check_continuous,
     certificates.check_files,
 )
 

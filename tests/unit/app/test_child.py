@@ -5,7 +5,10 @@ from __future__ import annotations
 import asyncio
 import os
 import signal
+import socket
+import subprocess
 import sys
+import threading
 from typing import TYPE_CHECKING
 
 import pytest
@@ -101,6 +104,29 @@ async def test_silence_is_told_from_death(worker: Callable[[str], Child]) -> Non
 
     assert "signal 15 (SIGTERM)" == how
     assert (None, False) == (gone.report, gone.is_serving)
+
+
+async def test_an_answer_that_means_nothing_is_silence() -> None:
+    """After as long as no answer at all."""
+    ours, theirs = socket.socketpair()
+    ours.setblocking(False)
+    now = iter((0.0, 4.0, 6.0))
+    child = Child(1, subprocess.Popen(("true",)), ours, lambda: next(now))
+
+    def answer() -> None:
+        for _ in range(2):
+            _, [descriptor], _, _ = socket.recv_fds(theirs, 1, 1)
+            with socket.socket(fileno=descriptor) as connection:
+                connection.sendall(b"what?")
+
+    answering = threading.Thread(target=answer)
+    answering.start()
+    await child.listen(5.0)
+    with pytest.raises(Silent):
+        await child.listen(5.0)
+    answering.join()
+    theirs.close()
+    child.bury()
 
 
 async def test_wishes_end_with_it(worker: Callable[[str], Child]) -> None:

@@ -6,14 +6,18 @@ from types import SimpleNamespace
 from typing import TYPE_CHECKING
 
 import jwt
+import msgspec
 import pytest
 from cryptography.hazmat.primitives.asymmetric import rsa
 
 from gateway.core.limits import ConcurrencyLimit, RateLimit
+from gateway.core.refusal import Reason, StepUp
 from gateway.core.route import Requirements
 from gateway.credentials.development import fingerprint
-from gateway.credentials.signing import generate_key, private_pem
+from gateway.credentials.signing import Signer, generate_key, private_pem
+from gateway.stages.identify.proof_key import KEY_REFUSED, ProofKey, thumbprint
 from tests.unit.app.settings import FULL, line_of
+from tests.unit.stages.authorize.material import NOW, an_identity
 
 if TYPE_CHECKING:
     from gateway.app.compilation import Compilation
@@ -40,7 +44,7 @@ def test_assertions_are_for_one_backend_on_our_own_connections(directory: Direct
     text = FULL.replace("  llama:\n", "  llama:\n    audience: https://llama.example\n").replace(
         "assertions: {", "assertions: {single_use: true, "
     )
-    onward = directory.compile(text).onward
+    onward = directory.compile(text).onward.onward
     call = SimpleNamespace(id="request-1")
     identity = SimpleNamespace(
         subject="ada", issuer="i", expires=2e9, roles=(), methods=(), spiffe_id=None, certificate=None
@@ -72,6 +76,39 @@ def test_a_route_is_what_was_written(directory: Directory) -> None:
     assert (["denied-probing"], 0.9) == ([each.name for each in route.detectors], route.risk_bar)
     assert not {b"authorization", b"cookie"} & route.request_headers
     assert not route.limits.is_local_on_failure
+
+
+@pytest.mark.parametrize(
+    ("written", "expected"),
+    [
+        ("acr: [urn:example:acr:mfa], amr: [mfa], max_age: 5m", Reason.STEP_UP_REQUIRED),
+        ("proofs: 2", Reason.PROOFS_MISSING),
+        ('acr: ["urn:gateway:acr:two-proofs"]', Reason.PROOFS_MISSING),
+    ],
+)
+@pytest.mark.parametrize("token", [True, False])
+def test_an_authentication_is_demanded(
+    directory: Directory, written: str, expected: Reason, token: bool
+) -> None:
+    """With or without a section on tokens; a token is demanded too."""
+    section = f"authentication: {{{written}}}"
+    text = FULL.replace("require: {certificate: true, token", f"require: {{{section}, token")
+    if not token:
+        text = FULL.replace(
+            'require: {certificate: true, token: {scopes: ["models:chat"], bound: true, max_age: 15m}}',
+            f"require: {{{section}}}",
+        )
+    require = directory.compile(text).routes.routes[0].require
+    assert require.authentication is not None
+    refusal = require.authentication(an_identity(), NOW)
+
+    assert require.token
+    assert refusal is not None
+    assert expected is refusal.reason
+    if expected is Reason.STEP_UP_REQUIRED:
+        assert StepUp(("urn:example:acr:mfa",), 300) == refusal.step_up
+        strong = an_identity(acr="urn:example:acr:mfa", amr=("mfa",), auth_time=NOW)
+        assert require.authentication(strong, NOW) is None
 
 
 def test_a_route_that_asks_for_nothing(directory: Directory) -> None:
@@ -231,3 +268,45 @@ def test_everything_is_found_at_once(directory: Directory) -> None:
     assert 4 <= len(found)
     assert sorted(lines) == lines
     assert {line_of(text, part) for part in ("max_tokns", "[oracle]", "credential:", "token:")} <= set(lines)
+
+
+@pytest.mark.parametrize(
+    ("more", "expected"),
+    [
+        ("", ({"ES256", "EdDSA", "Ed25519"}, 60.0, 5.0, None)),
+        (
+            "  proofs: {algorithms: [PS256], max_age: 30s, ahead: 1s, nonce: required, nonce_lifetime: 90s}\n",
+            ({"PS256"}, 30.0, 1.0, 90.0),
+        ),
+    ],
+)
+def test_proofs_are_taken_where_an_origin_is_named(
+    directory: Directory, more: str, expected: tuple[object, ...]
+) -> None:
+    """For the origins of the configuration alone, and under its rules; without an origin not at all."""
+    text = FULL.replace(
+        "  listen: 127.0.0.1:0\n", "  listen: 127.0.0.1:0\n  origins: [https://Gateway:443]\n", 1
+    )
+    possession = directory.compile(
+        text.replace("identity:\n", f"identity:\n{more}", 1)
+    ).identification.possession
+    assert possession is not None
+    rules = possession.rules
+    lifetime = None if rules.nonces is None else rules.nonces.lifetime
+
+    assert expected == (rules.algorithms, rules.max_age, rules.ahead, lifetime)
+    assert ("https://gateway",) == rules.origins
+    assert directory.compile(FULL).identification.possession is None
+
+
+def test_keys_of_proofs_are_read_strictly(directory: Directory) -> None:
+    """By the parser that reads issuers' keys: public ones for signatures, with what they may verify."""
+    text = FULL.replace("  listen: 127.0.0.1:0\n", "  listen: 127.0.0.1:0\n  origins: [https://gateway]\n", 1)
+    possession = directory.compile(text).identification.possession
+    assert possession is not None
+    jwk = Signer(generate_key("ES256")).public
+    header = msgspec.json.encode({"typ": "dpop+jwt", "alg": "ES256", "jwk": jwk})
+    encryption = msgspec.json.encode({"typ": "dpop+jwt", "alg": "ES256", "jwk": jwk | {"use": "enc"}})
+
+    assert isinstance(possession.keys.find(header, thumbprint(jwk)), ProofKey)
+    assert KEY_REFUSED is possession.keys.find(encryption, thumbprint(jwk))

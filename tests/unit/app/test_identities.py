@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import os
+from contextlib import asynccontextmanager
 from typing import TYPE_CHECKING
 
 import httpx
@@ -23,10 +24,11 @@ from tests.unit.app.settings import CLOCK, FULL
 from tests.unit.credentials.providers import by_path, providing
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    from collections.abc import AsyncIterator, Awaitable, Callable, Iterator
     from pathlib import Path
 
     from tests.unit.app.settings import Directory
+    from tests.unit.credentials.providers import Exchange, Provider
 
 DISCOVERED = """\
 server: {{listen: "127.0.0.1:0"}}
@@ -59,30 +61,41 @@ def sink(tmp_path: Path) -> Iterator[LogSink]:
     os.close(descriptor)
 
 
+@asynccontextmanager
+async def running(process: Process) -> AsyncIterator[httpx.AsyncClient]:
+    """Run a process until the end of the block; yields a client of its listener."""
+    task = asyncio.ensure_future(process.run())
+    while not process._is_ready:
+        await asyncio.sleep(0)
+    async with httpx.AsyncClient(base_url=f"http://{process.addresses['listen']}") as client:
+        yield client
+    process.stop()
+    await task
+
+
+def published(provider: Provider, keys: bytes) -> Callable[[Exchange], Awaitable[None]]:
+    """What an issuer answers: its metadata, its keys, and nothing else."""
+    metadata = {"issuer": provider.origin, "jwks_uri": f"{provider.origin}/keys"}
+    return by_path({"/.well-known/openid-configuration": msgspec.json.encode(metadata), "/keys": keys})
+
+
 async def test_a_withdrawn_key_is_dead_within_one_refresh(directory: Directory, sink: LogSink) -> None:
     """A token is good while its issuer publishes its key, found by discovery, and refused a refresh later."""
     other = key_set(Signer(generate_key("ES256"), kid="next"))
+    changes: list[int] = []
     async with providing() as provider:
         issuer = DevelopmentIssuer.create(directory.path / "own", issuer=provider.origin, kid="first")
-        metadata = {"issuer": provider.origin, "jwks_uri": f"{provider.origin}/keys"}
-        published = {"/.well-known/openid-configuration": msgspec.json.encode(metadata)}
-        provider.say = by_path(published | {"/keys": issuer.jwks.read_bytes()})
+        provider.say = published(provider, issuer.jwks.read_bytes())
         process = Process(directory.compile(DISCOVERED.format(issuer=provider.origin)), CLOCK, sink)
-        changes: list[int] = []
         [keys] = process._compilation.key_sets
         keys.on_change = lambda: changes.append(keys.generation)
+        headers = {"Authorization": f"Bearer {issuer.mint(groups=['users'])}"}
         with capture_logs() as lines:
-            task = asyncio.ensure_future(process.run())
-            while not process._is_ready:
-                await asyncio.sleep(0)
-            headers = {"Authorization": f"Bearer {issuer.mint(groups=['users'])}"}
-            async with httpx.AsyncClient(base_url=f"http://{process.addresses['listen']}") as client:
+            async with running(process) as client:
                 first = await client.get("/model", headers=headers)
-                provider.say = by_path(published | {"/keys": other})
+                provider.say = published(provider, other)
                 while (last := await client.get("/model", headers=headers)).status_code != 401:
                     await asyncio.sleep(0.02)
-            process.stop()
-            await task
 
     assert first.status_code == 502  # past identity and policy: there is no model
     assert last.status_code == 401
@@ -90,6 +103,32 @@ async def test_a_withdrawn_key_is_dead_within_one_refresh(directory: Directory, 
     assert [(provider.origin, 1, ("first",)), (provider.origin, 1, ("next",))] == [
         (line["issuer"], line["keys"], line["kids"]) for line in lines if line["event"] == "keys-changed"
     ]
+
+
+async def test_a_thousand_unknown_keys_reach_no_issuer(directory: Directory, sink: LogSink) -> None:
+    """Concurrent requests that name a thousand keys cause no fetch within the window, and no line in the log."""
+    text = DISCOVERED.replace("refresh: 1s, ", "")
+    async with providing() as provider:
+        issuer = DevelopmentIssuer.create(directory.path / "own", issuer=provider.origin)
+        provider.say = published(provider, issuer.jwks.read_bytes())
+        process = Process(directory.compile(text.format(issuer=provider.origin)), CLOCK, sink)
+        tokens = iter([issuer.mint(headers={"kid": f"unknown-{number}"}) for number in range(1000)])
+        statuses: list[int] = []
+        with capture_logs() as lines:
+            async with running(process) as client:
+
+                async def ask() -> None:
+                    for token in tokens:
+                        answer = await client.get("/model", headers={"Authorization": f"Bearer {token}"})
+                        statuses.append(answer.status_code)
+
+                async with asyncio.TaskGroup() as askers:
+                    for _ in range(20):
+                        askers.create_task(ask())
+
+    assert [401] * 1000 == statuses
+    assert ["/.well-known/openid-configuration", "/keys"] == provider.targets
+    assert ["keys-changed"] == [line["event"] for line in lines if line["event"].startswith("keys")]
 
 
 def test_settings_reach_the_key_sets(directory: Directory) -> None:
@@ -103,8 +142,8 @@ def test_settings_reach_the_key_sets(directory: Directory) -> None:
     assert isinstance(file, FileKeySet)
     assert isinstance(discovered, UrlKeySet)
     assert 2.0 == discovered.pause()
-    assert frozenset({("https", "k.example", 443)}) == discovered._source._origins  # type: ignore[attr-defined]
-    reach = discovered._source._fetcher._reach  # type: ignore[attr-defined]
+    assert frozenset({("https", "k.example", 443)}) == discovered.source._origins  # type: ignore[attr-defined]
+    reach = discovered.source._fetcher._reach  # type: ignore[attr-defined]
     assert reach.permits("other.example.org", "10.0.0.1")
     assert not reach.permits("other.example.org", "8.8.8.8")
 

@@ -15,12 +15,15 @@ from gateway.admin import AdminSources, build_admin, build_admin_runner
 from gateway.app import relay as module
 from gateway.app.door import Door, Purpose
 from gateway.app.relay import Relay
+from gateway.credentials.clock import SystemClock
 from gateway.wire.tasks import spawn
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator, Callable
 
-SOURCES = AdminSources(readiness=dict, metrics=lambda: b"", keys=dict, status=dict)
+SOURCES = AdminSources(
+    readiness=dict, metrics=lambda: b"", keys=dict, status=dict, operations=None, clock=SystemClock()
+)
 
 
 class Place:
@@ -28,6 +31,7 @@ class Place:
 
     def __init__(self, stack: AsyncExitStack) -> None:
         self.stack = stack
+        self.refuses = False
         self.doors: list[socket.socket] = []
         self.asked: list[tuple[str, str, dict[str, str], bytes]] = []
 
@@ -59,7 +63,14 @@ class Place:
             return web.json_response({"done": True}, status=201, headers={"X-Own": "yes"})
 
         app = web.Application()
+
+        async def run(_request: web.Request) -> web.Response:
+            if self.refuses:
+                raise web.HTTPUnauthorized
+            return web.json_response({"running": 1, "exchanges": [{"id": "a"}]})
+
         app.router.add_route("*", "/v1/things", act)
+        app.router.add_route("*", "/v1/running", run)
         runner = build_admin_runner(app, shutdown_seconds=0.1)
         await runner.setup()
         self.stack.push_async_callback(runner.cleanup)
@@ -89,14 +100,33 @@ async def test_a_call_and_its_answer_cross_whole(place: Place) -> None:
     """Method, path, query, fields and body one way; status, fields and body the other."""
     await place.worker()
     answer = await place.ask(
-        "POST", "/v1/things?a=%20b", content=b'{"x": 1}', headers={"Authorization": "Bearer t", "X-A": "b"}
+        "POST",
+        "/v1/things?a=%20b",
+        content=b'{"x": 1}',
+        headers={"Authorization": "Bearer t", "X-A": "b", "Gateway-Operator-Address": "forged"},
     )
     [(method, path, headers, body)] = place.asked
 
     assert (201, {"done": True}, "yes") == (answer.status_code, answer.json(), answer.headers["x-own"])
     assert ("POST", "/v1/things?a=%20b", b'{"x": 1}') == (method, path, body)
+    assert "127.0.0.1" == headers["Gateway-Operator-Address"]
     assert ("Bearer t", "b", "close") == (headers["Authorization"], headers["X-A"], headers["Connection"])
     assert "nosniff" == answer.headers["x-content-type-options"]
+
+
+async def test_who_runs_is_asked_of_all(place: Place) -> None:
+    """Numbers are added, lists put together; a worker that refuses is not outvoted, a dead one left out."""
+    none = await place.ask("GET", "/v1/running")
+    for _ in range(2):
+        await place.worker()
+    both = await place.ask("GET", "/v1/running")
+    posted = await place.ask("POST", "/v1/running")
+    place.refuses = True
+    refused = await place.ask("GET", "/v1/running")
+
+    assert {"running": 2, "exchanges": [{"id": "a"}, {"id": "a"}]} == both.json()
+    assert {"running": 1, "exchanges": [{"id": "a"}]} == posted.json()
+    assert [503, 200, 200, 401] == [answer.status_code for answer in (none, both, posted, refused)]
 
 
 async def test_other_answers_cross_too(place: Place) -> None:

@@ -94,7 +94,7 @@ async def test_a_worker_serves_and_reports(directory: Directory, sink: LogSink) 
     path = directory.path / "audit/gateway.1.jsonl"
 
     assert answer.endswith(b"hi")
-    assert {"serving": True, "audit": True, "state": True} == reports[-1].parts
+    assert {"serving": True, "audit": True, "state": True, "revocations": True} == reports[-1].parts
     assert (1, 32) == (reports[-1].seq, len(reports[-1].hash))
     assert 1 == end_of(path).seq
     assert any(family.name == "exchanges_total" for family in reports[0].families)

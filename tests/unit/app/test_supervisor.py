@@ -109,19 +109,20 @@ async def test_it_serves_and_stops(directory: Directory, sink: LogSink, shared: 
                 status = json(await ask(where, "/v1/status"))
                 keys = json(await ask(where, "/.well-known/jwks.json"))
     events = [line["event"] for line in lines]
+    told = [systemd.recv(100) for _ in range(2)]
+    systemd.close()
 
     assert answer.endswith(b"hi")
-    assert {"serving": True, "audit": True, "state": True} == ready["parts"]
+    assert {"serving": True, "audit": True, "state": True, "revocations": True} == ready["parts"]
     assert (1, True, [1, 2]) == (
         status["restarts"],
         status["ready"],
         [one["worker"] for one in status["workers"]],
     )
     assert 1 == len(keys["keys"])
-    assert ["ready", "worker-lost", "stopping"] == events
-    assert [b"READY=1", b"STOPPING=1"] == [systemd.recv(100) for _ in range(2)]
+    assert ["operators-unproven", "ready", "worker-lost", "stopping"] == events
+    assert [b"READY=1", b"STOPPING=1"] == told
     assert 0 == main(["audit", "verify", str(directory.path / "audit/gateway.jsonl")])
-    systemd.close()
 
 
 async def test_workers_that_only_die(directory: Directory, sink: LogSink, shared: str) -> None:

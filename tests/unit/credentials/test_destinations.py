@@ -7,6 +7,7 @@ from ipaddress import IPv4Address, IPv6Address, ip_address, ip_network
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
+from yarl import URL
 
 from gateway.credentials.destinations import DestinationError, Reach, is_public, parse_url
 
@@ -98,7 +99,7 @@ def test_nat64_leads_to_the_internet_only() -> None:
     assert not reach.permits("idp.example", "64:ff9b::a9fe:a9fe")
 
 
-@pytest.mark.parametrize("host", ["localhost", "127.0.0.1", "127.0.0.53", "::1"])
+@pytest.mark.parametrize("host", ["localhost", "LocalHost", "127.0.0.1", "127.0.0.53", "::1"])
 def test_this_machine_is_reached_by_its_own_names(host: str) -> None:
     """Loopback, written out, leads to loopback and nowhere else, whatever is listed."""
     for reach in (Reach(), Reach([ip_network("10.0.0.0/8")])):
@@ -139,6 +140,34 @@ def test_an_origin_has_its_port() -> None:
     assert ("https", "idp.example", 8443) == parse_url("https://idp.example:8443").origin
 
 
+WORDS = (
+    "https://",
+    "http://",
+    "localhost",
+    "idp.example",
+    "127.0.0.1",
+    "[::1]",
+    "10.0.0.1",
+    "evil",
+    "1",
+    "0x7f",
+)
+PIECES = st.sampled_from((*WORDS, *":/@?#[].%\\;,&=-_ \t\n\x00\u3002\u2460"))
+
+
+@given(st.lists(PIECES, max_size=8).map("".join))
+def test_the_client_reads_a_url_as_the_check_does(url: str) -> None:
+    """What passes the check leads to the same scheme, host and port when aiohttp's parser reads it."""
+    for text in (url, f"https://{url}", f"http://localhost{url}"):
+        try:
+            found = parse_url(text)
+        except DestinationError:
+            continue
+        read = URL(text, encoded=True)
+
+        assert found.origin == (read.scheme, (read.raw_host or "").lower(), read.port)
+
+
 @pytest.mark.parametrize(
     "url",
     [
@@ -157,6 +186,12 @@ def test_an_origin_has_its_port() -> None:
         "https://idp.example:0/",
         "https://idp.example:99999/",
         "https://idp.example:x/",
+        "https://idp.example:/",
+        "https://idp.example:0443/",
+        "https://[::1]evil.example/",
+        "https://evil.example[::1]/",
+        "https://[idp.example]/",
+        "https://[127.0.0.1]/",
         "https://idp example/",
         "https://idp.example/\r\nx",
         "https://idp.example\\@evil.example/",

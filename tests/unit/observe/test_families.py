@@ -72,6 +72,13 @@ def test_what_outlives_a_process() -> None:
     assert not {"connections", "build_info"} & names
 
 
+def test_truth_is_a_number() -> None:
+    """A gauge may be read as True."""
+    metrics = Metrics("1.0", [Gauge("current", "h", lambda: True)])
+
+    assert b"\ngateway_current 1\n" in metrics.render()
+
+
 def test_families_travel() -> None:
     """They are the same on the other side of a pipe; whole numbers stay whole."""
     metrics = Metrics("1.0", [Gauge("big", "h", lambda: 12_345_678_901_234)])

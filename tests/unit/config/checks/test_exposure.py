@@ -11,6 +11,7 @@ from tests.unit.config.writing import Authority, messages, warnings
 if TYPE_CHECKING:
     from pathlib import Path
 
+SEALED = {"secret": "env:SECRET"}
 TLS = {"certificate": "gateway.pem", "private_key": "gateway.key"}
 
 
@@ -122,8 +123,14 @@ def test_what_is_exposed_is_refused(
             {"admin": {"listen": "0.0.0.0:9443", "token": "env:TOKEN"}},
             ["operators and their token cross a network in the clear"],
         ),
-        ({"state": {"url": "rediss://r/0", "password": "file:token", "tls": {"ca": "ca.pem"}}}, []),
-        ({"state": {"url": "redis://127.0.0.1/0", "password": "env:PASSWORD"}}, []),
+        (
+            {
+                "state": {"url": "rediss://r/0", "password": "file:token", "tls": {"ca": "ca.pem"}},
+                "revocations": SEALED,
+            },
+            [],
+        ),
+        ({"state": {"url": "redis://127.0.0.1/0", "password": "env:PASSWORD"}, "revocations": SEALED}, []),
         (
             {
                 "backends.local": {
