@@ -7,7 +7,7 @@ import os
 import signal
 import time
 from concurrent.futures import ThreadPoolExecutor
-from contextlib import ExitStack, contextmanager
+from contextlib import ExitStack, contextmanager, suppress
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -189,6 +189,46 @@ def test_what_the_supervisor_does_not_know_a_worker_answers(workers: RunningGate
     assert (405, "application/problem+json") == (wrong.status_code, wrong.headers["content-type"])
     assert "no-store" == unknown.headers["cache-control"]
     assert "server" not in unknown.headers
+
+
+def test_a_revocation_holds_in_every_worker(world: World, workers: RunningGateway) -> None:
+    """It reaches one, and the others within a second, streams that run there included; who runs is of all."""
+    everywhere: dict[str, Any] = {
+        "target": "subject",
+        "value": "https://idp.example.org|cut",
+        "reason": "drill",
+    }
+    with clients(world, workers, "cut", 3) as found, ExitStack() as stack:
+        streams = [
+            stack.enter_context(
+                client.stream("POST", "/v1/chat/completions", json=prompt("drip-cut", stream=True))
+            )
+            for client in found.values()
+        ]
+        pieces = [stream.iter_raw() for stream in streams]
+        for each in pieces:
+            next(each)
+        running = httpx.get(f"{workers.admin}/v1/running", trust_env=False).json()
+        made = httpx.post(f"{workers.admin}/v1/revocations", json=everywhere, trust_env=False)
+        began = time.monotonic()
+        for each in pieces:
+            with suppress(httpx.TransportError):
+                list(each)
+        took = time.monotonic() - began
+    with clients(world, workers, "spared", 3) as others:
+        refused = [
+            client.get("/v1/models", headers={"authorization": f"Bearer {world.token('cut')}"}).status_code
+            for client in others.values()
+        ]
+    shown = once("audit", "show", "--actions", workers.audit).stdout
+
+    assert {1, 2, 3} == set(found)
+    assert 3 == running["running"] == len(running["exchanges"])
+    assert 201 == made.status_code
+    assert 3.0 > took
+    assert [401] * 3 == refused
+    assert "drill" in shown
+    assert "from 127.0.0.1" in shown
 
 
 def test_sighup_reaches_every_worker(workers: RunningGateway) -> None:
