@@ -19,6 +19,7 @@ from gateway.app.identities import compile_identification
 from gateway.app.onward import compile_exchanges, compile_onward
 from gateway.app.revocations import compile_revocations
 from gateway.app.routes import compile_routes
+from gateway.app.shares import check_workers
 from gateway.app.signals import compile_signals
 from gateway.credentials.files import read_bounded
 from gateway.credentials.tls import server_context
@@ -90,19 +91,21 @@ class Compilation:
     seal: Seal
 
 
-def compile_settings(loaded: Loaded, directory: Path, clock: Clock) -> Compilation:
+def compile_settings(loaded: Loaded, directory: Path, clock: Clock, *, workers: int = 1) -> Compilation:
     """Compile a configuration.
 
     Args:
         loaded: The configuration.
         directory: Its directory.
         clock: Time, for the dates of certificates.
+        workers: How many processes will run it together.
 
     Raises:
         ConfigurationError: With everything that is wrong.
     """
     settings = loaded.settings
     findings = Findings(loaded)
+    check_workers(settings, workers, findings)
     state_password: str | None = None
     if settings.state.password is not None:
         with findings.at(("state", "password"), "make the secret readable"):

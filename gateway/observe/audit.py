@@ -28,6 +28,7 @@ if TYPE_CHECKING:
     from pathlib import Path
 
     from gateway.core.ports import Clock
+    from gateway.observe.chain import Head
 
 __all__ = ["AuditBroken", "AuditLog", "Signer"]
 
@@ -116,6 +117,11 @@ class AuditLog:
     def last(self) -> int:
         """Number of the last line on disk."""
         return self._journal.head.seq
+
+    @property
+    def head(self) -> Head:
+        """Where the chain on disk ends."""
+        return self._journal.head
 
     def start(self) -> None:
         """Start the writing thread. Call it after any fork."""

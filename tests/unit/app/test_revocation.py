@@ -20,15 +20,13 @@ from gateway.state.local_revocations import LocalRevocations
 from gateway.state.replicated import ReplicatedRevocations
 from gateway.state.revocation_journal import RevocationsBroken
 from tests.unit.app.settings import CLOCK, FULL
-from tests.unit.app.test_process import ask, json, model, records, running, simple, sink
+from tests.unit.app.test_process import ask, json, model, records, running, simple
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator, Callable
 
     from gateway.observe.log import LogSink
     from tests.unit.app.settings import Directory
-
-__all__ = ["sink"]
 
 STREAM = (
     b"HTTP/1.1 200 OK\r\nContent-Type: text/event-stream\r\nTransfer-Encoding: chunked\r\n\r\n"
