@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, final
 
 if TYPE_CHECKING:
-    from gateway.core.ports import Backends, Clock, Counters, Onward, Recorder, Store
+    from gateway.core.ports import Backends, Budgets, Clock, Counters, Onward, Recorder, Store
     from gateway.core.route import RouteTable
     from gateway.stages.identify import Identification
     from gateway.stages.refuse import Problems
@@ -23,6 +23,7 @@ class Runtime:
         identification: How callers prove who they are.
         routes: What may be called at all.
         store: Limits.
+        budgets: What may be used together.
         counters: Behaviour.
         onward: Who asks, in a form that backends believe.
         backends: The way to the models.
@@ -35,6 +36,7 @@ class Runtime:
     identification: Identification
     routes: RouteTable
     store: Store
+    budgets: Budgets
     counters: Counters
     onward: Onward
     backends: Backends

@@ -5,13 +5,14 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Protocol, final
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Callable, Sequence
 
+    from gateway.core.budgets import Denial, Hold
     from gateway.core.call import Call
     from gateway.core.exchange import Exchange, Usage
     from gateway.core.identity import Identity
     from gateway.core.limits import Ledger, RouteLimits
-    from gateway.core.permit import Admission, Permit, Vetted
+    from gateway.core.permit import Permit, Reservation, Vetted
     from gateway.core.prompt import Prompt
     from gateway.core.refusal import Refusal
     from gateway.core.revocation import Revocation
@@ -177,6 +178,36 @@ class Store(Protocol):
         """Give back what a granted ledger holds. Never blocks, never raises; idempotent."""
 
 
+class Budgets(Protocol):
+    """Exact shared state: what requests may use together. Usually no I/O."""
+
+    async def reserve(self, holds: Sequence[Hold], /) -> Denial | None:
+        """Set all amounts aside, or none.
+
+        Returns:
+            None if all are held, and each must be settled; else why not, and nothing is held.
+
+        Raises:
+            StoreUnavailable: The store did not answer in time, and the budgets do not say that a local
+                share may answer instead.
+        """
+
+    def extend(self, hold: Hold, amount: int, refuse: Callable[[], None], /) -> None:
+        """Set more aside for a request that runs: `hold.amount` grows, now or soon. Never blocks.
+
+        Args:
+            hold: What is held; not asked for more again while `is_growing`.
+            amount: How much more.
+            refuse: Called, now or soon, if there is no more; not after the hold was settled.
+        """
+
+    def settle(self, hold: Hold, used: int, /) -> None:
+        """Charge what was used, also if it is more than was held, and give back the rest.
+
+        Never blocks, never raises; idempotent.
+        """
+
+
 class Once(Protocol):
     """What may be used once in the whole fleet: proofs of possession, nonces, event ids."""
 
@@ -326,7 +357,7 @@ class Backends(Protocol):
     """The only way to a model."""
 
     async def open(
-        self, outbound: Outbound, permit: Permit, admission: Admission, vetted: Vetted, /
+        self, outbound: Outbound, permit: Permit, reservation: Reservation, vetted: Vetted, /
     ) -> Answer:
         """Send a request to an endpoint of its backend and wait for the head of the answer.
 

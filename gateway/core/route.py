@@ -10,6 +10,7 @@ from collections.abc import Iterable, Mapping  # noqa: TC003 - the compiler read
 from dataclasses import dataclass, field
 from typing import final
 
+from gateway.core.budgets import RouteBudgets
 from gateway.core.limits import RouteLimits  # noqa: TC001 - the compiler reads annotations of classes
 from gateway.core.ports import Detector, Inspector, MeterFactory, Policy  # noqa: TC001 - the compiler reads annotations of classes
 
@@ -79,6 +80,7 @@ class Route:
         bounds: Sizes and times.
         request_headers: Lower-case names that go on to the backend, beside the dialect's own.
         answer_headers: Lower-case names that go back to the client.
+        budgets: What its requests may use together.
     """
 
     name: str
@@ -96,6 +98,7 @@ class Route:
     bounds: Bounds = field(default_factory=Bounds)
     request_headers: frozenset[bytes] = frozenset()
     answer_headers: frozenset[bytes] = frozenset()
+    budgets: RouteBudgets = field(default_factory=RouteBudgets)
 
 
 def pattern_segments(pattern: str) -> tuple[str, ...]:

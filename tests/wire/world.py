@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Any, Self, cast, final
 
 from gateway.core.identity import Identity, Peer
 from gateway.core.limits import Ledger, RouteLimits
-from gateway.core.permit import issue_admission, issue_entry, issue_permit, issue_vetted
+from gateway.core.permit import issue_admission, issue_entry, issue_permit, issue_reservation, issue_vetted
 from gateway.core.ports import ClientGone, Outbound
 from gateway.core.prompt import Prompt
 from gateway.core.refusal import Refused
@@ -236,10 +236,11 @@ class Line:
             )  # fmt: skip
             # real proofs about nobody: of all this the wire reads `route.bounds`, and nothing else
             entry = issue_entry(NOBODY, self.route)
+            permit = issue_permit(entry, None, "any")
             answer = await self.pool.open(
                 outbound,
-                issue_permit(entry, None, "any"),
-                issue_admission(entry, Ledger()),
+                permit,
+                issue_reservation(issue_admission(entry, Ledger()), permit, (), NOTHING),
                 issue_vetted(entry, Prompt(), body, b""),
             )
             headers = b"".join(b"%b: %b\r\n" % each for each in answer.headers if each[0] in ALLOWED)
