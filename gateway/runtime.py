@@ -2,14 +2,28 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
-from typing import TYPE_CHECKING, final
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING, NamedTuple, final
 
 if TYPE_CHECKING:
+    from collections.abc import Mapping
+
     from gateway.core.ports import Backends, Budgets, Clock, Counters, Onward, Recorder, Store
     from gateway.core.route import RouteTable
     from gateway.stages.identify import Identification
     from gateway.stages.refuse import Problems
+
+
+class Document(NamedTuple):
+    """What the gateway says of itself under one path, made once.
+
+    Args:
+        headers: Field lines, each with CRLF, without framing fields.
+        body: The whole body.
+    """
+
+    headers: bytes
+    body: bytes
 
 
 @final
@@ -29,6 +43,7 @@ class Runtime:
         backends: The way to the models.
         record: What is written at the end.
         problems: How refusals look to a client.
+        documents: By path, what the gateway says of itself to everybody.
     """
 
     version: str
@@ -42,3 +57,4 @@ class Runtime:
     backends: Backends
     record: Recorder
     problems: Problems
+    documents: Mapping[str, Document] = field(default_factory=dict)

@@ -20,8 +20,9 @@ from aiohttp import web
 
 from gateway import __version__
 from gateway.admin import AdminSources, build_admin, build_admin_runner
+from gateway.app.discovery import documents, metadata_url
 from gateway.app.peers import Peers
-from gateway.app.shared_state import make_state
+from gateway.app.shared_state import make_budgets, make_state
 from gateway.credentials.certificates import Certificates
 from gateway.observe.audit import AuditLog, Signer
 from gateway.observe.log import LogSink, fault_reporter
@@ -32,6 +33,7 @@ from gateway.pipeline import Gateway
 from gateway.runtime import Runtime
 from gateway.stages.refuse import Problems
 from gateway.state.redis import RedisStore
+from gateway.state.redis_budgets import RedisBudgets
 from gateway.state.redis_counters import RedisCounters
 from gateway.wire.downstream import Downstream
 from gateway.wire.pool import Pool
@@ -41,7 +43,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
 
     from gateway.app.compilation import Compilation
-    from gateway.app.shared_state import Counters, Store
+    from gateway.app.shared_state import Budgets, Counters, Store
     from gateway.config.addresses import Listen
     from gateway.core.ports import Clock
     from gateway.core.refusal import Refusal
@@ -104,6 +106,7 @@ class Process:
         settings = compilation.settings
         audit = self._open_audit(stack)
         store, counters = await self._open_state(stack)
+        budgets = await self._open_budgets(stack)
         async with asyncio.TaskGroup() as starting:  # together: an issuer that is away delays no other
             for keys in compilation.key_sets:
                 stack.push_async_callback(keys.stop)
@@ -130,11 +133,18 @@ class Process:
                 identification=compilation.identification,
                 routes=compilation.routes,
                 store=store,
+                budgets=budgets,
                 counters=counters,
                 onward=compilation.onward,
                 backends=pool,
                 record=observer,
-                problems=Problems(PROBLEM_TYPES, settings.assertions.issuer, fault_reporter(self._log)),
+                problems=Problems(
+                    PROBLEM_TYPES,
+                    settings.assertions.issuer,
+                    fault_reporter(self._log),
+                    metadata=metadata_url(settings),
+                ),
+                documents=documents(settings),
             )
         )
         service = self._make_service(gateway)
@@ -178,6 +188,13 @@ class Process:
             stack.push_async_callback(counters.stop)
             await counters.start()
         return store, counters
+
+    async def _open_budgets(self, stack: AsyncExitStack) -> Budgets:
+        budgets = make_budgets(self._compilation, self._clock)
+        if isinstance(budgets, RedisBudgets):
+            stack.push_async_callback(budgets.stop)
+            await budgets.start()
+        return budgets
 
     def _open_traces(self, stack: AsyncExitStack) -> Tracer | None:
         traces = self._compilation.settings.traces

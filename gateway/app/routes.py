@@ -6,8 +6,10 @@ from typing import TYPE_CHECKING
 
 import msgspec
 
-from gateway.core.limits import ConcurrencyLimit, RateLimit, RouteLimits
+from gateway.app.limits import compile_budgets, compile_limits
 from gateway.core.route import Bounds, Requirements, Route, RouteTable
+from gateway.stages.authorize.assurance import RequiredAuthentication
+from gateway.stages.authorize.challenged import Challenged
 from gateway.stages.authorize.conditions import compile_condition
 from gateway.stages.authorize.expressions import ConditionError
 from gateway.stages.authorize.lint import lint
@@ -22,6 +24,7 @@ if TYPE_CHECKING:
     from pathlib import Path as File
 
     from gateway.app.findings import Findings
+    from gateway.config.authentication import AuthenticationRequirement
     from gateway.config.routing import Requirements as RequirementSettings
     from gateway.config.routing import Route as RouteSettings
     from gateway.config.routing import Rule as RuleSettings
@@ -31,7 +34,6 @@ if TYPE_CHECKING:
     from gateway.stages.authorize.conditions import Condition
 
 MAX_SCHEMA_BYTES = 1024 * 1024
-LEASE_SLACK = 30.0  # seconds beyond the longest exchange
 
 
 def compile_routes(settings: Settings, fingerprint_key: bytes | None, findings: Findings) -> RouteTable:
@@ -43,15 +45,21 @@ def compile_routes(settings: Settings, fingerprint_key: bytes | None, findings: 
         findings: Takes what is wrong.
     """
     routes: list[Route] = []
+    challenged = Challenged()  # one for all routes: the same demand is the same challenge
     for index, route in enumerate(settings.routes):
-        compiled = _route(route, ("routes", index), settings, fingerprint_key, findings)
+        compiled = _route(route, ("routes", index), settings, fingerprint_key, challenged, findings)
         if compiled is not None:
             routes.append(compiled)
     return RouteTable(routes)
 
 
 def _route(
-    route: RouteSettings, place: Place, settings: Settings, fingerprint_key: bytes | None, findings: Findings
+    route: RouteSettings,
+    place: Place,
+    settings: Settings,
+    fingerprint_key: bytes | None,
+    challenged: Challenged,
+    findings: Findings,
 ) -> Route | None:
     rules = _rules(route, place, findings)
     detectors = _detectors(route, place, findings)
@@ -60,15 +68,17 @@ def _route(
         return None
     dialect = DIALECTS[route.dialect]
     bounds = route.bounds
+    is_local = settings.state.on_failure == "local"
     return Route(
         name=route.name,
         methods=frozenset(route.match.methods),
         path=route.match.path,
         backend=route.backend,
         dialect=route.dialect,
-        require=_requirements(route.require),
+        require=_requirements(route.require, challenged),
         policy=Rules(route.name, rules),
-        limits=_limits(route, is_local=settings.state.on_failure == "local"),
+        limits=compile_limits(route, is_local=is_local),
+        budgets=compile_budgets(route, place, settings, findings, is_local=is_local),
         inspector=inspector,
         meter=METERS[route.dialect],
         detectors=detectors,
@@ -112,33 +122,34 @@ def _rule(rule: RuleSettings, effect: Effect, place: Place, findings: Findings) 
     )
 
 
-def _requirements(require: RequirementSettings) -> Requirements:
+def _requirements(require: RequirementSettings, challenged: Challenged) -> Requirements:
     token = require.token
+    authentication = _assurance(require.authentication, challenged)
     if token is None:
-        return Requirements(certificate=require.certificate)
+        return Requirements(
+            certificate=require.certificate, token=authentication is not None, authentication=authentication
+        )
     return Requirements(
         certificate=require.certificate,
         token=True,
         bound=token.bound,
         scopes=frozenset(token.scopes),
         max_age=token.max_age,
+        authentication=authentication,
     )
 
 
-def _limits(route: RouteSettings, *, is_local: bool) -> RouteLimits:
-    limits, bounds = route.limits, route.bounds
-    rates = tuple(
-        RateLimit(rate.text, rate.count, rate.period, min(limits.burst or rate.count, rate.count))
-        for rate in limits.requests
-    )
-    concurrent = limits.concurrent
-    # a slot that a crashed gateway holds comes back when its longest exchange would be over
-    longest = bounds.body_time + bounds.connect + bounds.first_byte + bounds.answer_time + LEASE_SLACK
-    return RouteLimits(
-        route.name,
-        rates,
-        None if concurrent is None else ConcurrencyLimit("concurrent", concurrent, longest),
-        is_local_on_failure=is_local,
+def _assurance(
+    required: AuthenticationRequirement | None, challenged: Challenged
+) -> RequiredAuthentication | None:
+    if required is None:
+        return None
+    return RequiredAuthentication(
+        acr=required.acr,
+        amr=required.amr,
+        max_age=required.max_age,
+        proofs=required.proofs,
+        challenged=challenged,
     )
 
 

@@ -5,6 +5,7 @@ from typing import Annotated, Literal
 from pydantic import Field
 
 from gateway.config.addresses import HostName, ListenAddress, Origin
+from gateway.config.metadata import ResourceMetadata
 from gateway.config.patterns import TlsVersion
 from gateway.config.quantities import Duration, DurationOrZero, Size
 from gateway.config.references import FilePath, Secret
@@ -65,6 +66,7 @@ class Server(Section):
         "Origins by which clients reach this gateway, `https://gateway.example.org`; the first names it as "
         "a resource (RFC 9728). Proofs of possession are checked against them, never against the request.",
     )
+    metadata: ResourceMetadata = setting({}, "What the gateway tells everybody of itself (RFC 9728).")
     hosts: tuple[HostName, ...] = setting((), "Host names that requests may be for; none: any.")
     timeouts: Timeouts = setting({}, "Deadlines of client connections.")
     bounds: ServerBounds = setting({}, "Bounds over all routes.")

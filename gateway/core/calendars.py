@@ -6,7 +6,7 @@ also where a clock is put forward or back.
 
 from __future__ import annotations
 
-from datetime import datetime, timedelta, tzinfo  # noqa: TC003 - the compiler reads annotations of classes
+from datetime import datetime, timedelta, tzinfo
 from enum import Enum
 from typing import final
 

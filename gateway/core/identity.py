@@ -9,8 +9,9 @@ from __future__ import annotations
 from collections.abc import Mapping  # noqa: TC003 - the compiler reads annotations of classes
 from dataclasses import dataclass, field
 from types import MappingProxyType
-from typing import final
+from typing import Final, final
 
+TWO_PROOFS: Final = "urn:gateway:acr:two-proofs"  # a context class of ours: met by proofs, never by a claim
 NO_CLAIMS: Mapping[str, object] = MappingProxyType({})
 
 
@@ -119,6 +120,16 @@ class Identity:
     session: str | None = None
     signing_key: str | None = None
     key_id: str | None = None
+
+    @property
+    def proofs(self) -> int:
+        """How many independent proofs: 2 for a certificate beside a token bound to a key, 0 for none at all.
+
+        A token that is bound to nothing adds none: with it, whoever holds it is taken for its subject.
+        """
+        if self.certificate is not None and self.bound:
+            return 2
+        return 1 if self.methods else 0
 
     @property
     def is_anonymous(self) -> bool:

@@ -1,8 +1,9 @@
 """Sealed proofs: what must be true before a byte leaves for a backend.
 
-`forward` demands a `Permit`, a `Reservation` (which demands an `Admission`) and a `Vetted`; each is made in exactly one stage, so
-leaving a stage out of the line is a type error. The makers are banned everywhere else by ruff's
-TID251. In Python a seal guards against mistakes, not against hostile code in the process.
+`forward` demands a `Permit`, a `Reservation` (which demands an `Admission`) and a `Vetted`; each is
+made in exactly one stage, so leaving a stage out of the line is a type error. The makers are banned
+everywhere else by ruff's TID251. In Python a seal guards against mistakes, not against hostile code in
+the process.
 """
 
 from __future__ import annotations

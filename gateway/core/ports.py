@@ -290,6 +290,22 @@ class Policy(Protocol):
         """Return the name of the rule that allows exactly this prompt, or why it may not pass."""
 
 
+class Assurance(Protocol):
+    """How well a caller must be authenticated on one route (RFC 9470)."""
+
+    def __call__(self, identity: Identity, now: float, /) -> Refusal | None:
+        """Look at a verified caller whom some rule could allow.
+
+        Args:
+            identity: Who asks; with a token.
+            now: Seconds since the epoch.
+
+        Returns:
+            None if that is enough; else `STEP_UP_REQUIRED` with what to ask the issuer for, `STEP_UP_FAILED`
+            if the issuer was asked already, `PROOFS_MISSING`, or `TOKEN_UNBOUND`.
+        """
+
+
 @final
 class Credential:
     """What a backend is shown of who asks.

@@ -86,6 +86,7 @@ class Reason(Enum):
     TOKEN_REQUIRED = "token-required"
     SCOPE_MISSING = "scope-missing"
     TOKEN_TOO_OLD = "token-too-old"
+    TOKEN_UNBOUND = "token-unbound"
     STEP_UP_REQUIRED = "step-up-required"
     STEP_UP_FAILED = "step-up-failed"
     PROOFS_MISSING = "proofs-missing"

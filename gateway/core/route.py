@@ -8,11 +8,20 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Mapping  # noqa: TC003 - the compiler reads annotations of classes
 from dataclasses import dataclass, field
-from typing import final
+from typing import Final, final
 
 from gateway.core.budgets import RouteBudgets
 from gateway.core.limits import RouteLimits  # noqa: TC001 - the compiler reads annotations of classes
-from gateway.core.ports import Detector, Inspector, MeterFactory, Policy  # noqa: TC001 - the compiler reads annotations of classes
+from gateway.core.ports import (  # noqa: TC001 - the compiler reads annotations of classes
+    Assurance,
+    Detector,
+    Inspector,
+    MeterFactory,
+    Policy,
+)
+
+# The one path that is no route: what the gateway says of itself (RFC 9728, section 3.1).
+WELL_KNOWN_METADATA: Final = "/.well-known/oauth-protected-resource"
 
 
 @final
@@ -50,6 +59,7 @@ class Requirements:
         bound: The token is bound to the certificate (RFC 8705).
         scopes: All of these OAuth scopes.
         max_age: The token is at most this many seconds old, or None.
+        authentication: How strongly and how recently its user must have authenticated, or None.
     """
 
     certificate: bool = False
@@ -57,6 +67,7 @@ class Requirements:
     bound: bool = False
     scopes: frozenset[str] = frozenset()
     max_age: float | None = None
+    authentication: Assurance | None = None
 
 
 @final

@@ -69,6 +69,9 @@ class MemoryBudgets:
         Raises:
             StoreUnavailable: The memory is full of accounts that still restrain somebody.
         """
+        known = self._accounts
+        if any((hold.budget.scope, hold.budget.name, hold.key) not in known for hold in holds):
+            self._make_room(len(holds))  # before one of this claim is looked at: it may be idle
         accounts: list[_Account] = []
         shortages: list[Shortage] = []
         for hold in holds:
@@ -140,18 +143,17 @@ class MemoryBudgets:
         key = budget.scope, budget.name, hold.key
         account = self._accounts.get(key)
         if account is None:
-            self._make_room()
             account = self._accounts[key] = _Account(key, budget)
             self._ring.append(account)
         elif account.budget is not budget:
             account.budget = budget  # after a reload: what was used stays used
         return account
 
-    def _make_room(self) -> None:
+    def _make_room(self, count: int) -> None:
         self._sweep(SWEEP)
-        if len(self._accounts) >= self._capacity:
+        if len(self._accounts) + count > self._capacity:
             self._sweep(SWEEP_WHEN_FULL)
-        if len(self._accounts) >= self._capacity:
+        if len(self._accounts) + count > self._capacity:
             raise StoreUnavailable
 
     def _sweep(self, count: int) -> None:

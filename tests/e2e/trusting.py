@@ -47,7 +47,7 @@ routes:
     match: {{methods: [POST], path: /v1/chat/completions}}
     dialect: openai.chat
     backend: tiny
-    require: {{token: {{scopes: ["models:chat"]}}}}
+    require: {{{require}}}
     allow: [{{name: everybody, roles: [researcher, batch], models: [tiny]}}]
 audit: {{path: {audit}, sync_every: 5ms}}
 log: {{level: info}}
@@ -77,6 +77,7 @@ class Trusting:
         backend: The model server.
         idp: Who is believed.
         program: What Python runs.
+        require: What the route demands.
     """
 
     def __init__(
@@ -86,6 +87,7 @@ class Trusting:
         backend: Backend,
         idp: IdentityProvider,
         program: tuple[str | Path, ...] = PROGRAM,
+        require: str = 'token: {scopes: ["models:chat"]}',
     ) -> None:
         self.world = world
         certs = world.pki.directory
@@ -99,6 +101,7 @@ class Trusting:
                 algorithms=", ".join(ALGORITHMS),
                 backend=SIDECAR.format(port=backend.port, certs=certs, identity=BACKEND_ID),
                 audit=directory / "audit.jsonl",
+                require=require,
             )
         )
         self.gateway = RunningGateway(configuration, directory / "audit.jsonl", program)

@@ -121,6 +121,7 @@ def test_the_life_of_a_request_is_the_line() -> None:
     source = (ROOT / "gateway/pipeline.py").read_text()
     body = source[source.index("async def handle") :]
     steps = (
+        "rt.documents",
         "identify(",
         "routes.match(",
         "enter(",

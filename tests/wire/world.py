@@ -18,6 +18,7 @@ from gateway.core.ports import ClientGone, Outbound
 from gateway.core.prompt import Prompt
 from gateway.core.refusal import Refused
 from gateway.core.route import Bounds, Requirements, Route
+from gateway.stages.reserve import NOTHING
 from gateway.wire.downstream import Downstream
 from gateway.wire.pool import BackendSettings, EndpointSettings, Pool
 from gateway.wire.service import ConnectionBounds, Service, Timeouts

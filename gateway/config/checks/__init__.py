@@ -9,7 +9,17 @@ from __future__ import annotations
 from dataclasses import replace
 from typing import TYPE_CHECKING, Final
 
-from gateway.config.checks import bindings, certificates, exposure, identities, keys, routes, signals
+from gateway.config.checks import (
+    bindings,
+    certificates,
+    exposure,
+    identities,
+    keys,
+    limits,
+    metadata,
+    routes,
+    signals,
+)
 from gateway.config.checks.findings import Finding, Subject
 
 if TYPE_CHECKING:
@@ -34,7 +44,11 @@ CHECKS: Final[tuple[Callable[[Subject], Iterable[Finding]], ...]] = (
     routes.check_matches,
     routes.check_requirements,
     routes.check_rules,
-    routes.check_limits,
+    routes.check_risk,
+    limits.check_limits,
+    limits.check_shared,
+    limits.check_prices,
+    metadata.check_metadata,
     bindings.check_bindings,
     certificates.check_files,
 )

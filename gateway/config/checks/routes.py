@@ -8,11 +8,13 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Final
 
 from gateway.config.checks.findings import Finding
+from gateway.core.identity import TWO_PROOFS
 from gateway.core.route import pattern_segments
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
+    from gateway.config.authentication import AuthenticationRequirement
     from gateway.config.checks.findings import Subject
     from gateway.config.routing import Route, Rule
 
@@ -99,18 +101,36 @@ def check_requirements(subject: Subject) -> Iterator[Finding]:
             message = "a client certificate is demanded, but the listener never asks for one"
             mend = "write `client_certificate: required` (or `optional`) in `server.tls`"
             yield Finding((*path, "certificate"), message, mend, (("server", "tls"),))
-        if needs.token is None:
-            continue
-        if not subject.settings.identity.issuers:
-            message = "a token is demanded, but no issuer is believed"
-            mend = "add an issuer to `identity.issuers`"
-            yield Finding((*path, "token"), message, mend, (("identity", "issuers"),), is_key=True)
-        if needs.token.bound and not asks:
+        for key in ("token", "authentication"):
+            if getattr(needs, key) is not None and not subject.settings.identity.issuers:
+                message = "a token is demanded, but no issuer is believed"
+                mend = "add an issuer to `identity.issuers`"
+                yield Finding((*path, key), message, mend, (("identity", "issuers"),), is_key=True)
+        if needs.authentication is not None:
+            yield from _authentication((*path, "authentication"), needs.authentication, asks=asks)
+        if needs.token is not None and needs.token.bound and not asks:
             message = (
                 "a token bound to the client certificate is demanded, but the listener never asks for one"
             )
             mend = "write `client_certificate: required` (or `optional`) in `server.tls`"
             yield Finding((*path, "token", "bound"), message, mend, (("server", "tls"),))
+
+
+def _authentication(
+    path: tuple[str | int, ...], needs: AuthenticationRequirement, *, asks: bool
+) -> Iterator[Finding]:
+    if not (needs.acr or needs.amr or needs.max_age is not None or needs.proofs > 1):
+        message = "an authentication is demanded, but nothing of it"
+        mend = "add `acr:`, `amr:`, `max_age:` or `proofs: 2`, or remove it"
+        yield Finding(path, message, mend, is_key=True)
+    if needs.max_age is not None and needs.max_age < 1:
+        message = "times of authentications are whole seconds: nobody can be this quick"
+        yield Finding((*path, "max_age"), message, "write at least `1s`; `5m` leaves time to work")
+    key = "proofs" if needs.proofs > 1 else "acr"
+    if not asks and (needs.proofs > 1 or needs.acr == (TWO_PROOFS,)):
+        message = "two proofs are demanded, but the listener never asks for a client certificate"
+        mend = "write `client_certificate: required` (or `optional`) in `server.tls`"
+        yield Finding((*path, key), message, mend, (("server", "tls"),))
 
 
 def check_rules(subject: Subject) -> Iterator[Finding]:
@@ -158,24 +178,10 @@ def _rules(route: Route) -> Iterator[tuple[str, int, Rule]]:
             yield kind, position, rule
 
 
-def check_limits(subject: Subject) -> Iterator[Finding]:
-    """Limits, risk and headers of a route mean something."""
+def check_risk(subject: Subject) -> Iterator[Finding]:
+    """Risk and headers of a route mean something."""
     for index, route in enumerate(subject.settings.routes):
         path = ("routes", index)
-        limits = route.limits
-        burst = limits.burst
-        if burst is not None and not limits.requests:
-            message = "`burst` has no effect without `requests`"
-            yield Finding(
-                (*path, "limits", "burst"), message, "add `requests: 60/minute`, or remove it", is_key=True
-            )
-        elif burst is not None and all(burst > rate.count for rate in limits.requests):
-            message = f"a burst of {burst} is more than any of the rates grants"
-            yield Finding((*path, "limits", "burst"), message, "write a smaller burst, or a larger rate")
-        if len({rate.text for rate in limits.requests}) < len(limits.requests):
-            yield Finding(
-                (*path, "limits", "requests"), "the same rate stands twice", "remove one of the two"
-            )
         risk = route.risk
         if risk.bar is not None and not risk.detectors:
             message = "nothing can reach the bar: the route has no detectors"

@@ -1,16 +1,20 @@
 """May they? The only stage that issues an `Entry` (the head may pass) and a `Permit` (all of it may).
 
 Refuses unless the credentials are what the route requires and a rule allows exactly this. An unknown
-route and a forbidden one are refused in the same words. Never reads a body, a store or a clock.
+route and a forbidden one are refused in the same words, and what a route requires is told to those alone
+whom a rule could allow. Never reads a body, a store or a clock.
 """
 
 from __future__ import annotations
 
+from dataclasses import replace
 from typing import TYPE_CHECKING, Final
 
 from gateway.core.permit import issue_entry, issue_permit
 from gateway.core.refusal import Reason, Refusal, Refused, refuse
+from gateway.stages.authorize.assurance import RequiredAuthentication
 from gateway.stages.authorize.attributes import ATTRIBUTES, Attribute, table
+from gateway.stages.authorize.challenged import Challenged
 from gateway.stages.authorize.conditions import Condition, compile_condition
 from gateway.stages.authorize.expressions import ConditionError
 from gateway.stages.authorize.lint import lint
@@ -28,10 +32,12 @@ __all__ = [
     "ATTRIBUTES",
     "DENIED",
     "Attribute",
+    "Challenged",
     "Condition",
     "ConditionError",
     "Effect",
     "Network",
+    "RequiredAuthentication",
     "Rule",
     "Rules",
     "authorize",
@@ -46,7 +52,11 @@ EXPIRED: Final = Refusal(Reason.TOKEN_EXPIRED, "The credential expired before th
 
 
 def enter(identity: Identity, route: Route | None, call: Call, now: float) -> Entry:
-    """Decide what the head of a request decides: route, requirements, and rules as far as known.
+    """Decide what the head of a request decides: route, rules as far as known, and requirements.
+
+    A token that is missing comes first: rules are about its subject, and nobody knows who that will be.
+    Everything else that is required comes after the rules, so that it is told to nobody whom none of
+    them could allow.
 
     Args:
         identity: Who asks.
@@ -58,15 +68,19 @@ def enter(identity: Identity, route: Route | None, call: Call, now: float) -> En
         Proof that this identity may use this route with some body.
 
     Raises:
-        Refused: `ROUTE_UNKNOWN`, `CERTIFICATE_REQUIRED`, `TOKEN_REQUIRED`, `TOKEN_BINDING`,
-            `SCOPE_MISSING` (RFC 6750, section 3.1), `TOKEN_TOO_OLD`, or a reason of the rules.
+        Refused: `ROUTE_UNKNOWN`, `TOKEN_REQUIRED`, a reason of the rules, `CERTIFICATE_REQUIRED`,
+            `TOKEN_UNBOUND`, `STEP_UP_REQUIRED` (RFC 9470) or another reason of `core.ports.Assurance`,
+            `SCOPE_MISSING` (RFC 6750, section 3.1), or `TOKEN_TOO_OLD`.
     """
     if route is None:
         raise Refused(_UNKNOWN)
-    _require(route.require, identity, now)
+    require = route.require
+    if identity.token is None and _needs_token(require):
+        raise refuse(Reason.TOKEN_REQUIRED, "This route requires an access token.")
     refusal = route.policy.enter(identity, call, now)
     if refusal is not None:
         raise Refused(refusal)
+    _require(require, identity, now)
     return issue_entry(identity, route)
 
 
@@ -97,23 +111,35 @@ def authorize(entry: Entry, call: Call, vetted: Vetted, risk: Risk, now: float) 
     return issue_permit(entry, vetted.prompt.model, decision)
 
 
+def _needs_token(require: Requirements) -> bool:
+    return (
+        require.token
+        or require.bound
+        or bool(require.scopes)
+        or require.max_age is not None
+        or require.authentication is not None
+    )
+
+
 def _require(require: Requirements, identity: Identity, now: float) -> None:
     """Check the credentials. Written so that a missing or odd number fails."""
     if require.certificate and identity.certificate is None:
         raise refuse(Reason.CERTIFICATE_REQUIRED, "This route requires a client certificate.")
-    max_age = require.max_age
-    if identity.token is None and (require.token or require.bound or require.scopes or max_age is not None):
-        raise refuse(Reason.TOKEN_REQUIRED, "This route requires an access token.")
     if require.bound and not identity.bound:
         raise refuse(
-            Reason.TOKEN_BINDING,
+            Reason.TOKEN_UNBOUND,
             "This route requires an access token that is bound to the client certificate.",
         )
-    if not require.scopes <= identity.scopes:
-        scopes = tuple(sorted(require.scopes))
+    scopes = () if require.scopes <= identity.scopes else tuple(sorted(require.scopes))
+    if require.authentication is not None:
+        refusal = require.authentication(identity, now)
+        if refusal is not None:  # one journey to the issuer for all that is lacking
+            raise Refused(replace(refusal, scopes=scopes))
+    if scopes:
         raise Refused(
             Refusal(Reason.SCOPE_MISSING, "The access token lacks a scope of this route.", scopes=scopes)
         )
+    max_age = require.max_age
     if max_age is not None and not now - identity.issued <= max_age:
         raise refuse(
             Reason.TOKEN_TOO_OLD, f"This route requires an access token of at most {max_age:g} seconds."

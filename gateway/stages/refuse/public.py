@@ -1,7 +1,9 @@
 """Which status and which word each reason has in public. One table, complete by `assert_never`.
 
 Coarser than the record on purpose: a client learns what to do next and never which check it came close
-to passing. A public word has one status and one meaning; docs/problems.md explains each.
+to passing. A detail is said where it is about what the caller made or holds itself; it is kept back where
+it would compare a guess with what is trusted, known or revoked here. A public word has one status and one
+meaning; docs/problems.md explains each.
 """
 
 from __future__ import annotations
@@ -15,7 +17,7 @@ from gateway.core.refusal import Reason
 
 @final
 class Challenge(Enum):
-    """Which `WWW-Authenticate` goes with an answer (RFC 6750, section 3.1)."""
+    """Which error `WWW-Authenticate` names (RFC 6750, 3.1; RFC 9449, 7.1 and 9; RFC 9470, 3)."""
 
     NONE = ""
     PLAIN = "no error code: the request carried no credential that could be wrong"
@@ -68,7 +70,13 @@ UNPROVEN: Final = Public(
 CERTIFICATE_REJECTED: Final = Public(
     401, "credential-rejected", "The credential is not accepted", challenge=Challenge.PLAIN
 )
+CERTIFICATE_UNPROVEN: Final = Public(
+    401, "credential-rejected", "The credential is not accepted", challenge=Challenge.PLAIN, is_silent=True
+)  # which authorities are trusted, and which thefts are known, is nothing for who was refused
 PROOF_REJECTED: Final = Public(
+    401, "proof-rejected", "The proof of possession is not accepted", challenge=Challenge.INVALID_PROOF
+)  # about what the caller wrote into it, and its own clock
+PROOF_UNPROVEN: Final = Public(
     401,
     "proof-rejected",
     "The proof of possession is not accepted",
@@ -170,16 +178,10 @@ def public(reason: Reason) -> Public:  # noqa: C901, PLR0912 - one flat table
             | Reason.REVOKED
         ):
             return UNPROVEN
-        case (
-            Reason.PROOF_MISSING
-            | Reason.PROOF_MALFORMED
-            | Reason.PROOF_KEY
-            | Reason.PROOF_BAD_SIGNATURE
-            | Reason.PROOF_MISMATCH
-            | Reason.PROOF_STALE
-            | Reason.PROOF_REPLAYED
-        ):
+        case Reason.PROOF_MISSING | Reason.PROOF_MALFORMED | Reason.PROOF_MISMATCH | Reason.PROOF_STALE:
             return PROOF_REJECTED
+        case Reason.PROOF_KEY | Reason.PROOF_BAD_SIGNATURE | Reason.PROOF_REPLAYED:
+            return PROOF_UNPROVEN
         case Reason.PROOF_NONCE:
             return NEEDS_NONCE
         case (
@@ -192,16 +194,14 @@ def public(reason: Reason) -> Public:  # noqa: C901, PLR0912 - one flat table
             | Reason.TOKEN_NOT_YET_VALID
             | Reason.TOKEN_LIFETIME
             | Reason.TOKEN_TOO_OLD
+            | Reason.TOKEN_UNBOUND
             | Reason.KEY_EXPIRED
         ):
             return REJECTED
-        case (
-            Reason.CERTIFICATE_EXPIRED
-            | Reason.CERTIFICATE_REFUSED
-            | Reason.CERTIFICATE_UNTRUSTED
-            | Reason.CERTIFICATE_REVOKED
-        ):
+        case Reason.CERTIFICATE_EXPIRED | Reason.CERTIFICATE_REFUSED:
             return CERTIFICATE_REJECTED
+        case Reason.CERTIFICATE_UNTRUSTED | Reason.CERTIFICATE_REVOKED:
+            return CERTIFICATE_UNPROVEN
         case Reason.STEP_UP_REQUIRED:
             return NEEDS_AUTHENTICATION
         case Reason.STEP_UP_FAILED:

@@ -118,7 +118,7 @@ def _refusal(denial: Denial, holds: list[Hold]) -> Refusal:
         seconds = max(1, ceil(denial.retry_after))
         detail = f"The budget of {what} has no room for this request; try again in {seconds} s."
         if needed > budget.quota:
-            detail = f"This request may need {needed} {what}, and the whole budget is {budget.quota}."
+            detail = f"This request may need more {what} than the whole budget has."
     return Refusal(
         reason,
         detail,
@@ -153,7 +153,12 @@ def watch(
 
 
 def settle(
-    reservation: Reservation, exchange: Exchange, answer: Answer | None, budgets: Budgets, sent: int, now: float
+    reservation: Reservation,
+    exchange: Exchange,
+    answer: Answer | None,
+    budgets: Budgets,
+    sent: int,
+    now: float,
 ) -> None:
     """Charge what a request used, and give back the rest. Synchronous; once per reservation.
 

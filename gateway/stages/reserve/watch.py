@@ -41,7 +41,18 @@ class Watch:
         clock: Time.
     """
 
-    __slots__ = ("_began", "_budgets", "_clock", "_holds", "_is_over", "_meter", "_reply", "_reserved", "_sent", "_usage")
+    __slots__ = (
+        "_began",
+        "_budgets",
+        "_clock",
+        "_holds",
+        "_is_over",
+        "_meter",
+        "_reply",
+        "_reserved",
+        "_sent",
+        "_usage",
+    )
 
     def __init__(
         self,

@@ -10,10 +10,12 @@ import pytest
 from cryptography.hazmat.primitives.asymmetric import rsa
 
 from gateway.core.limits import ConcurrencyLimit, RateLimit
+from gateway.core.refusal import Reason, StepUp
 from gateway.core.route import Requirements
 from gateway.credentials.development import fingerprint
 from gateway.credentials.signing import generate_key, private_pem
 from tests.unit.app.settings import FULL, line_of
+from tests.unit.stages.authorize.material import NOW, an_identity
 
 if TYPE_CHECKING:
     from gateway.app.compilation import Compilation
@@ -72,6 +74,39 @@ def test_a_route_is_what_was_written(directory: Directory) -> None:
     assert (["denied-probing"], 0.9) == ([each.name for each in route.detectors], route.risk_bar)
     assert not {b"authorization", b"cookie"} & route.request_headers
     assert not route.limits.is_local_on_failure
+
+
+@pytest.mark.parametrize(
+    ("written", "expected"),
+    [
+        ("acr: [urn:example:acr:mfa], amr: [mfa], max_age: 5m", Reason.STEP_UP_REQUIRED),
+        ("proofs: 2", Reason.PROOFS_MISSING),
+        ('acr: ["urn:gateway:acr:two-proofs"]', Reason.PROOFS_MISSING),
+    ],
+)
+@pytest.mark.parametrize("token", [True, False])
+def test_an_authentication_is_demanded(
+    directory: Directory, written: str, expected: Reason, token: bool
+) -> None:
+    """With or without a section on tokens; a token is demanded too."""
+    section = f"authentication: {{{written}}}"
+    text = FULL.replace("require: {certificate: true, token", f"require: {{{section}, token")
+    if not token:
+        text = FULL.replace(
+            'require: {certificate: true, token: {scopes: ["models:chat"], bound: true, max_age: 15m}}',
+            f"require: {{{section}}}",
+        )
+    require = directory.compile(text).routes.routes[0].require
+    assert require.authentication is not None
+    refusal = require.authentication(an_identity(), NOW)
+
+    assert require.token
+    assert refusal is not None
+    assert expected is refusal.reason
+    if expected is Reason.STEP_UP_REQUIRED:
+        assert StepUp(("urn:example:acr:mfa",), 300) == refusal.step_up
+        strong = an_identity(acr="urn:example:acr:mfa", amr=("mfa",), auth_time=NOW)
+        assert require.authentication(strong, NOW) is None
 
 
 def test_a_route_that_asks_for_nothing(directory: Directory) -> None:

@@ -23,6 +23,8 @@ from gateway.config.addresses import (
     Url,
     WebUrl,
 )
+from gateway.config.authentication import ContextClass
+from gateway.config.authentication import Method as AuthenticationMethod
 from gateway.config.patterns import (
     CertificateName,
     ClaimValues,
@@ -59,6 +61,9 @@ def refusal(kind: Any, value: object) -> dict[str, Any]:
     ("kind", "value", "expected"),
     [
         (Duration, "200ms", 0.2),
+        (ContextClass, "urn:example:acr:mfa", "urn:example:acr:mfa"),
+        (ContextClass, "2", "2"),
+        (AuthenticationMethod, "mfa", "mfa"),
         (Duration, "30s", 30.0),
         (Duration, "1.5m", 90.0),
         (Duration, "1h", 3600.0),
@@ -138,6 +143,11 @@ def test_a_setting_becomes_what_it_means(kind: Any, value: object, expected: obj
     ("kind", "value", "message", "mend"),
     [
         (Duration, 30, "expected a duration, found the number `30`", "`30s`"),
+        (ContextClass, "a b", "`a b` is no authentication context class", "one per entry"),
+        (ContextClass, 'a"', '`a"` is no authentication context class', "one per entry"),
+        (ContextClass, "", "`` is no authentication context class", "one per entry"),
+        (ContextClass, 2, "expected an authentication context class, found the number `2`", "mfa"),
+        (AuthenticationMethod, "mfa hwk", "`mfa hwk` is no authentication method", "RFC 8176"),
         (Duration, "30", "`30` is not a duration", "`30s`"),
         (Duration, "5 sec", "`5 sec` is not a duration", "`30s`"),
         (Duration, "-1s", "`-1s` is not a duration", "`30s`"),

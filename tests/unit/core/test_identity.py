@@ -14,6 +14,26 @@ def test_anonymous_is_who_proved_nothing(methods: tuple[str, ...], expected: boo
     assert expected is Identity("k", "", "s", methods, frozenset(), 0.0).is_anonymous
 
 
+@pytest.mark.parametrize(
+    ("methods", "certificate", "bound", "expected"),
+    [
+        ((), None, False, 0),
+        (("mtls",), "F", False, 1),
+        (("jwt",), None, False, 1),
+        (("dpop", "jwt"), None, True, 1),
+        (("jwt", "mtls"), "F", False, 1),
+        (("jwt", "mtls"), "F", True, 2),
+    ],
+)
+def test_proofs_are_counted(
+    methods: tuple[str, ...], certificate: str | None, bound: bool, expected: int
+) -> None:
+    """A token that whoever holds it may use adds none to a certificate."""
+    identity = Identity("k", "", "s", methods, frozenset(), 0.0, certificate=certificate, bound=bound)
+
+    assert expected == identity.proofs
+
+
 def test_claims_are_not_shown_and_not_shared() -> None:
     """A representation, wherever it is printed, has no claims in it; without claims there are none to write."""
     identity = an_identity("user", claims={"email": "canary@example.org"})

@@ -52,7 +52,7 @@ def test_every_reason_is_a_valid_problem_document(reason: Reason, detail: str) -
 
     entry = PUBLIC[reason]
     assert status == body["status"] == entry.status
-    assert BASE + entry.word == body["type"]
+    assert (entry.type or BASE + entry.word) == body["type"]
     assert f"urn:request:{ID}" == body["instance"]
     assert {"message", "type", "param", "code"} == set(body["error"])
     assert entry.word == body["error"]["code"]
@@ -97,56 +97,24 @@ def test_unknown_and_forbidden_routes_are_byte_identical() -> None:
 
 
 @pytest.mark.parametrize(
-    ("reason", "expected"),
-    [
-        (Reason.CREDENTIAL_MISSING, 'Bearer realm="models"'),
-        (Reason.CREDENTIAL_SCHEME, 'Bearer realm="models"'),
-        (Reason.TOKEN_REQUIRED, 'Bearer realm="models"'),
-        (Reason.CERTIFICATE_REFUSED, 'Bearer realm="models"'),
-        (Reason.TOKEN_BAD_SIGNATURE, 'Bearer realm="models", error="invalid_token"'),
-        (Reason.TOKEN_EXPIRED, 'Bearer realm="models", error="invalid_token"'),
-    ],
-)
-def test_a_401_carries_a_challenge(reason: Reason, expected: str) -> None:
-    """RFC 6750, section 3: no error code where no token was sent."""
-    status, headers, _, _ = render(Refusal(reason))
-
-    assert (401, expected) == (status, headers["WWW-Authenticate"])
-
-
-@pytest.mark.parametrize("reason", Reason)
-def test_every_401_carries_a_challenge(reason: Reason) -> None:
-    """RFC 9110, section 15.5.2: a 401 without WWW-Authenticate is not allowed."""
-    status, headers, _, _ = render(Refusal(reason))
-
-    assert (status == 401 or reason is Reason.SCOPE_MISSING) == ("WWW-Authenticate" in headers)
-
-
-@pytest.mark.parametrize(
-    ("scopes", "expected"),
-    [
-        (("models:chat", "models:list"), ', scope="models:chat models:list"'),
-        ((), ""),
-        (('a"\\\r\nb',), ', scope="a\\"\\\\??b"'),
-    ],
-)
-def test_missing_scopes_are_named(scopes: tuple[str, ...], expected: str) -> None:
-    """RFC 6750, section 3.1: insufficient_scope is a 403 that names the scopes; nothing can inject a line."""
-    status, headers, _, _ = render(Refusal(Reason.SCOPE_MISSING, scopes=scopes))
-
-    assert 403 == status
-    assert f'Bearer realm="models", error="insufficient_scope"{expected}' == headers["WWW-Authenticate"]
-
-
-@pytest.mark.parametrize(
     ("seconds", "expected"),
-    [(None, "1"), (0.0, "1"), (0.2, "1"), (1.01, "2"), (60.0, "60"), (1e300, "86400")],
+    [(None, "1"), (0.0, "1"), (0.2, "1"), (1.01, "2"), (60.0, "60"), (1e300, "2764800")],
 )
 def test_retry_after_is_a_whole_number_of_seconds(seconds: float | None, expected: str) -> None:
     """RFC 9110, section 10.2.3: at least one second, rounded up, bounded."""
     _, headers, _, _ = render(Refusal(Reason.RATE_EXCEEDED, retry_after=seconds))
 
     assert expected == headers["Retry-After"]
+
+
+@pytest.mark.parametrize(
+    ("nonce", "expected"), [("bm9uY2U", "bm9uY2U"), ("a\r\nSet-Cookie: x", "a??Set-Cookie: x")]
+)
+def test_a_nonce_goes_with_its_refusal(nonce: str, expected: str) -> None:
+    """RFC 9449, section 9: the client learns what its next proof must carry; nothing can inject a line."""
+    status, headers, _, _ = render(Refusal(Reason.PROOF_NONCE, nonce=nonce))
+
+    assert (401, expected) == (status, headers["DPoP-Nonce"])
 
 
 def test_unavailable_says_when_to_come_back() -> None:

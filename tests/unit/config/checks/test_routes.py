@@ -51,6 +51,22 @@ def route(path: str, name: str = "other", methods: tuple[str, ...] = ("POST",)) 
                 "a token bound to the client certificate is demanded, but the listener never asks for one",
             ),
         ),
+        (
+            {"routes.0.require": {"authentication": {"proofs": 2}}},
+            ("2", "two proofs are demanded, but the listener never asks for a client certificate"),
+        ),
+        (
+            {"routes.0.require": {"authentication": {"acr": ["urn:gateway:acr:two-proofs"]}}},
+            ("[", "two proofs are demanded, but the listener never asks for a client certificate"),
+        ),
+        (
+            {"routes.0.require": {"authentication": {}}},
+            ('"authentication"', "an authentication is demanded, but nothing of it"),
+        ),
+        (
+            {"routes.0.require": {"authentication": {"max_age": "500ms"}}},
+            ('"500ms"', "times of authentications are whole seconds: nobody can be this quick"),
+        ),
         ({"routes.0.allow": []}, ('"allow"', "the route `chat` has no allow rule: it refuses everybody")),
         ({"routes.0.allow": REMOVED}, ("{", "the route `chat` has no allow rule: it refuses everybody")),
         ({"routes.0.allow.0.roles": []}, ("[", "an empty list of roles: this rule can never hold")),

@@ -2,13 +2,16 @@
 
 from __future__ import annotations
 
+from ipaddress import IPv4Network
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import pytest
 
+from gateway.core.exchange import Exchange
 from gateway.core.permit import Entry, issue_vetted
 from gateway.core.prompt import Prompt
-from gateway.core.refusal import Reason, Refused
+from gateway.core.refusal import Reason, Refusal, Refused, StepUp
 from gateway.core.route import Requirements
 from gateway.core.signals import NO_RISK, Risk
 from gateway.stages.authorize import (
@@ -22,8 +25,13 @@ from gateway.stages.authorize import (
     enter,
     table,
 )
+from gateway.stages.refuse import Problems
 
 from .material import NOW, a_call, a_route, an_identity
+
+if TYPE_CHECKING:
+    from gateway.core.identity import Identity
+    from gateway.core.ports import Assurance
 
 ANYBODY = Rules("chat", [Rule("any", Effect.ALLOW)])
 
@@ -49,7 +57,7 @@ def test_an_unknown_route_and_a_forbidden_one_read_the_same() -> None:
         (Requirements(token=True), an_identity(token=None), Reason.TOKEN_REQUIRED),
         (Requirements(token=True), an_identity(), None),
         (Requirements(bound=True), an_identity(token=None, bound=True), Reason.TOKEN_REQUIRED),
-        (Requirements(bound=True), an_identity(), Reason.TOKEN_BINDING),
+        (Requirements(bound=True), an_identity(), Reason.TOKEN_UNBOUND),
         (Requirements(bound=True), an_identity(bound=True), None),
         (Requirements(scopes=frozenset({"x"})), an_identity(token=None), Reason.TOKEN_REQUIRED),
         (
@@ -78,6 +86,130 @@ def test_the_requirements_of_a_route_come_before_its_rules(
         enter(identity, route, call, NOW)  # type: ignore[arg-type]
 
     assert expected is caught.value.refusal.reason
+
+
+class Unmet:
+    """An assurance that nobody meets; counts how often it was asked."""
+
+    def __init__(self, reason: Reason = Reason.STEP_UP_REQUIRED) -> None:
+        self.refusal = Refusal(reason, "not well enough", step_up=StepUp(("high",), 300))
+        self.asked = 0
+
+    def __call__(self, identity: Identity, now: float, /) -> Refusal | None:
+        self.asked += 1
+        return self.refusal
+
+
+class Met:
+    """An assurance that everybody meets."""
+
+    def __call__(self, identity: Identity, now: float, /) -> Refusal | None:
+        return None
+
+
+def everything(assurance: Assurance | None = None) -> Requirements:
+    """Demand everything that there is."""
+    return Requirements(
+        certificate=True,
+        token=True,
+        bound=True,
+        scopes=frozenset({"x"}),
+        max_age=10.0,
+        authentication=assurance or Unmet(),
+    )
+
+
+@pytest.mark.parametrize(
+    "changes",
+    [
+        {},
+        {"certificate": "F"},
+        {"certificate": "F", "bound": True},
+        {"certificate": "F", "bound": True, "scopes": frozenset({"x"})},
+        {"certificate": "F", "bound": True, "scopes": frozenset({"x"}), "issued": NOW},
+    ],
+)
+@pytest.mark.parametrize(
+    "rules",
+    [
+        [],
+        [Rule("others", Effect.ALLOW, roles=["b"])],
+        [Rule("elsewhere", Effect.ALLOW, networks=[IPv4Network("192.0.2.0/24")])],
+        [Rule("strong", Effect.ALLOW, when=compile_condition("auth.acr == 'high'"))],
+        [Rule("any", Effect.ALLOW), Rule("never", Effect.DENY, roles=["a"])],
+        [
+            Rule("any", Effect.ALLOW),
+            Rule("old", Effect.DENY, when=compile_condition("token.age > 0 || true")),
+        ],
+    ],
+)
+def test_whom_no_rule_could_allow_learns_no_requirement(
+    changes: dict[str, object], rules: list[Rule]
+) -> None:
+    """Whatever a caller shows: without a rule that could allow it, a route reads as one that is not there."""
+    identity, assurance = an_identity("a", **changes), Unmet()
+    route = a_route(Rules("chat", rules), everything(assurance))
+    refusals = []
+    for each in (route, None):
+        with pytest.raises(Refused) as caught:
+            enter(identity, each, a_call(), NOW)
+        refusals.append(caught.value.refusal)
+    forbidden, unknown = refusals
+
+    render = Problems("urn:", "gateway", lambda *found: None).render
+    ex = Exchange("id", a_call().peer, a_call(), NOW, 0.0)
+    assert Reason.ROUTE_UNKNOWN is unknown.reason
+    assert render(ex, unknown) == render(ex, forbidden)
+    assert 0 == assurance.asked
+
+
+def test_a_missing_token_comes_before_the_rules() -> None:
+    """Rules are about the token's subject: until there is one, nobody is known whom they could be asked about."""
+    for require in (Requirements(token=True), Requirements(authentication=Met()), everything()):
+        with pytest.raises(Refused) as caught:
+            enter(an_identity(token=None), a_route(Rules("chat", ()), require), a_call(), NOW)
+
+        assert Reason.TOKEN_REQUIRED is caught.value.refusal.reason
+        assert caught.value.refusal.step_up is None
+        assert () == caught.value.refusal.scopes
+
+
+@pytest.mark.parametrize(
+    ("changes", "assurance", "expected"),
+    [
+        ({}, Unmet(), Reason.CERTIFICATE_REQUIRED),
+        ({"certificate": "F"}, Unmet(), Reason.TOKEN_UNBOUND),
+        ({"certificate": "F", "bound": True}, Unmet(), Reason.STEP_UP_REQUIRED),
+        ({"certificate": "F", "bound": True}, Unmet(Reason.STEP_UP_FAILED), Reason.STEP_UP_FAILED),
+        ({"certificate": "F", "bound": True}, Met(), Reason.SCOPE_MISSING),
+        ({"certificate": "F", "bound": True, "scopes": frozenset({"x"})}, Met(), Reason.TOKEN_TOO_OLD),
+        ({"certificate": "F", "bound": True, "scopes": frozenset({"x"}), "issued": NOW}, Met(), None),
+    ],
+)
+def test_the_order_of_requirements(
+    changes: dict[str, object], assurance: Assurance, expected: Reason | None
+) -> None:
+    """First what no new token mends, then what one journey to the issuer does."""
+    route = a_route(ANYBODY, everything(assurance))
+    if expected is None:
+        assert route is enter(an_identity(**changes), route, a_call(), NOW).route
+        return
+    with pytest.raises(Refused) as caught:
+        enter(an_identity(**changes), route, a_call(), NOW)
+
+    assert expected is caught.value.refusal.reason
+
+
+@pytest.mark.parametrize(("scopes", "expected"), [((), ("a", "x")), (("a", "x"), ())])
+def test_a_step_up_names_the_scopes_that_lack_too(scopes: tuple[str, ...], expected: tuple[str, ...]) -> None:
+    """RFC 9470, section 3: the client asks its issuer once for all that it needs."""
+    require = Requirements(scopes=frozenset({"x", "a"}), authentication=Unmet())
+    with pytest.raises(Refused) as caught:
+        enter(an_identity(scopes=frozenset(scopes)), a_route(ANYBODY, require), a_call(), NOW)
+    refusal = caught.value.refusal
+
+    assert (Reason.STEP_UP_REQUIRED, expected) == (refusal.reason, refusal.scopes)
+    assert StepUp(("high",), 300) == refusal.step_up
 
 
 def test_missing_scopes_are_named_sorted() -> None:
