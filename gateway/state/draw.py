@@ -116,36 +116,47 @@ class Together:
 
 @final
 class Extension:
-    """More for a request that runs, on its way."""
+    """More for a request that runs, on its way.
 
-    __slots__ = ("amount", "hold", "refuse")
+    Args:
+        hold: What is to grow.
+        share: Where it comes from.
+        have: What the share had, already set aside.
+        need: What the server is asked for.
+        refuse: Called if there is no more.
+    """
 
-    def __init__(self, hold: Hold, amount: int, refuse: Callable[[], None]) -> None:
+    __slots__ = ("have", "hold", "need", "refuse", "share")
+
+    def __init__(self, hold: Hold, share: Share, have: int, need: int, refuse: Callable[[], None]) -> None:
         self.hold = hold
-        self.amount = amount
+        self.share = share
+        self.have = have
+        self.need = need
         self.refuse = refuse
 
     def done(self, ask: Ask) -> None:
         """The server has answered, or never will."""
-        hold, share = self.hold, ask.share
+        hold = self.hold
         hold.is_growing = False
         is_granted = ask.answer is not None and ask.answer.is_granted
-        if hold.account is not share:  # settled meanwhile
-            if is_granted:
-                share.untake(self.amount)
+        if hold.account is not self.share:  # settled meanwhile
+            self.share.untake(self.have + self.need if is_granted else self.have)
         elif is_granted:
-            hold.amount += self.amount
+            hold.amount += self.have + self.need
         elif ask.answer is None:
-            self.unknown(share)
+            self.unknown()
         else:
+            self.share.untake(self.have)
             self.refuse()
 
-    def unknown(self, share: Share) -> None:
+    def unknown(self) -> None:
         """Nobody knows whether there is more: it depends on the route whether it goes on."""
         if self.hold.budget.is_local_on_failure:
-            share.take(self.amount)
-            self.hold.amount += self.amount
+            self.share.take(self.need)
+            self.hold.amount += self.have + self.need
         else:
+            self.share.untake(self.have)
             self.refuse()
 
 

@@ -173,14 +173,16 @@ class RedisBudgets:
             return
         now = self._clock.tick()
         connection = self._link.connection
-        if share.left(now) >= amount:
-            share.take(amount)
+        have = min(share.left(now), amount)
+        share.take(have)
+        more = Extension(hold, share, have, amount - have, refuse)
+        if have == amount:
             hold.amount += amount
-        elif connection is not None:
-            hold.is_growing = True
-            self._ask(connection, share, amount, now, Extension(hold, amount, refuse).done)
+        elif connection is None:
+            more.unknown()
         else:
-            Extension(hold, amount, refuse).unknown(share)
+            hold.is_growing = True
+            self._ask(connection, share, amount - have, now, more.done)
 
     def settle(self, hold: Hold, used: int, /) -> None:
         """Charge what was used, and give the rest back to the share; the second call does nothing."""
@@ -311,6 +313,9 @@ class RedisBudgets:
     ) -> Ask:
         clock = "" if self._now is None else repr(self._now())
         want = share.wanted() if need else 0
+        if share.is_changed:
+            share.is_changed = False
+            back = share.slack
         command = share.command(self._script.digest, clock, self._clock.wall(), now, need, want, back)
         share.drawn -= back
         share.returning += back

@@ -49,6 +49,7 @@ class Share:
         "budget",
         "confirmed",
         "drawn",
+        "is_changed",
         "is_reported",
         "key",
         "last_use",
@@ -78,12 +79,20 @@ class Share:
         self.pace = 0.0  # units per second, lately
         self.last_use = 0.0
         self.sent = -1e9  # when the last command that was answered left; nothing was answered yet
+        self.is_changed = (
+            False  # a reload gave the budget another quota: what is left was drawn under the old
+        )
         self.is_reported = True  # False: the server does not know all yet
 
     def left(self, now: float) -> int:
         """Return what can be set aside without asking: nothing if the server may have given it away."""
-        if now - self.sent > TRUSTED_SECONDS:
+        if self.is_changed or now - self.sent > TRUSTED_SECONDS:
             return 0
+        return self.slack
+
+    @property
+    def slack(self) -> int:
+        """What was drawn, and is neither spent nor set aside."""
         return max(0, self.drawn - self.spent - self.running)
 
     def take(self, amount: int) -> None:
@@ -262,6 +271,7 @@ class Shares:
             self._ring.append(place)
         elif share.budget is not budget:
             share.budget = budget  # after a reload: what was used stays used
+            share.is_changed = True
         return share
 
     def _place(self, budget: Budget, key: str) -> bytes:
