@@ -7,7 +7,6 @@ from typing import TYPE_CHECKING
 
 import pytest
 
-from gateway.core.budgets import Hold
 from gateway.core.refusal import LimitState
 from gateway.state.memory_budgets import MemoryBudgets
 from tests.contract.budgets import daily, level, opened_budgets, rolling, settled, take
@@ -16,6 +15,7 @@ from tests.contract.conftest import KINDS, FakeClock, Servers, reach
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator
 
+    from gateway.core.budgets import Hold
     from gateway.core.ports import Budgets
 
 

@@ -11,7 +11,6 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from gateway.core.budgets import Budget, Hold
 from gateway.state.share import LEASE_SECONDS
 from tests.contract.budgets import daily, level, opened_budgets, rolling, settled, take
 from tests.contract.conftest import SERVERS, FakeClock, Servers, reach
@@ -19,6 +18,7 @@ from tests.contract.conftest import SERVERS, FakeClock, Servers, reach
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
+    from gateway.core.budgets import Budget, Hold
     from gateway.state.redis_budgets import RedisBudgets
     from tests.servers import RunningServer
 

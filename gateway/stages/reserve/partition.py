@@ -54,6 +54,8 @@ def _value(key: Key, budget: Budget, permit: Permit, address: str) -> str:
             return _network(address, key.prefix4, key.prefix6)
         case _:
             value = identity.claims.get(key.claim)
+            if value is None:
+                return ""
             return value if isinstance(value, str) else _encode(value).decode()
 
 
