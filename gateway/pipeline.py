@@ -1,7 +1,7 @@
 """The life of a request, top to bottom. START READING HERE.
 
 The order of the checks is a security property: nobody is limited before being identified, nothing
-is parsed before being limited, nothing is forwarded before being permitted. Variation lives inside a
+is parsed before being limited, nothing is forwarded before being permitted and its cost set aside. Variation lives inside a
 stage, in what the configuration compiled for the route, never between stages. The proofs in the
 signatures (`Entry`, `Admission`, `Vetted`, `Permit`, `Reservation`) make leaving a stage out a type error.
 """
@@ -15,7 +15,7 @@ from gateway.core.ports import ClientGone
 from gateway.core.refusal import Reason, Refusal, Refused, Source
 from gateway.stages.authorize import authorize, enter
 from gateway.stages.forward import answer_headers, content_type, is_event_stream, prepare
-from gateway.stages.identify import identify
+from gateway.stages.identify import identify, next_nonce
 from gateway.stages.inspect import inspect
 from gateway.stages.limit import limit
 from gateway.stages.reserve import reserve, settle, watch
@@ -71,7 +71,6 @@ class Gateway:
             risk = ex.risk = score(entry, prompt, rt.counters)  # how unusual?
             now = rt.clock.wall()  # a body may have taken its time
             permit = ex.permit = authorize(entry, call, vetted, risk, now)  # exactly this, to this model
-            # and may it use as much as that could? usually no I/O
             reservation = await reserve(permit, admission, vetted, call.peer.address, rt.budgets)
             onward = rt.onward.find(call, permit, now) or await rt.onward.obtain(call, permit, now)
             ex.assertion = onward.name
@@ -82,7 +81,10 @@ class Gateway:
             ex.endpoint = answer.endpoint
             meter = permit.route.meter(ex.usage, content_type(answer))
             meter = watch(meter, reservation, ex, rt.budgets, reply, rt.clock)
-            await reply.relay(answer, answer_headers(answer, permit.route, call.id), meter, bounds)
+            fields = answer_headers(answer, permit.route, call.id)
+            if identity.proof_key is not None:
+                fields += next_nonce(identity, rt.identification, rt.clock.wall())
+            await reply.relay(answer, fields, meter, bounds)
             ex.outcome = Outcome.SERVED
         except Refused as refused:
             self._refuse(rt, ex, refused.refusal, reply, answer)

@@ -35,7 +35,8 @@ ADMIN_PASSWORD = "battery-staple"
 
 LEAST_PRIVILEGES = (
     "resetchannels -@all +auth +ping +select +evalsha +script|load +script|exists "
-    "+time +get +set +zadd +zcard +zrem +zremrangebyscore +pexpire ~gateway:*"
+    "+time +get +set +zadd +zcard +zrem +zremrangebyscore +pexpire "
+    "+hset +hdel +hscan +xadd +xread +xrevrange ~gateway:*"
 )
 """What docs/redis.md tells operators to grant; a test holds the two together."""
 

@@ -1,14 +1,14 @@
-"""The operators' listener: health, metrics, public keys, status. Never on the data listener.
+"""The operators' listener: health, metrics, keys, status, revocations, events. Never on the data listener.
 
-Decides nothing about requests to models and changes nothing: every path here is a GET that reads.
-Health and the public keys are open to whoever reaches the listener; the rest asks for the token, where
-one is configured, compared in constant time.
+Decides nothing about requests to models, and changes one thing: who is revoked (see `operations`).
+Health and the public keys are open to whoever reaches the listener, endpoints of security events prove
+their callers themselves; the rest asks for the token, where one is configured, compared in constant time.
 """
 
 from __future__ import annotations
 
 import asyncio
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from hashlib import sha256
 from hmac import compare_digest
 from typing import TYPE_CHECKING, Final, final
@@ -16,17 +16,20 @@ from typing import TYPE_CHECKING, Final, final
 import msgspec
 from aiohttp import hdrs, web
 
+from gateway.admin.operations import MAX_BODY, Operations, add_operations
+
 if TYPE_CHECKING:
-    from collections.abc import Callable, Mapping
+    from collections.abc import Callable, Collection, Mapping
 
     from aiohttp.typedefs import Handler, Middleware
 
-__all__ = ["AdminSources", "build_admin", "build_admin_runner"]
+    from gateway.core.ports import Clock
+
+__all__ = ["AdminSources", "Operations", "build_admin", "build_admin_runner"]
 
 OPEN_PATHS: Final = frozenset({"/livez", "/readyz", "/.well-known/jwks.json"})
 METRICS_TYPE: Final = "text/plain; version=0.0.4; charset=utf-8"
 KEY_SECONDS: Final = 300  # how long a backend may keep our public keys
-MAX_BODY: Final = 1024  # nothing here takes a body
 
 _encode: Final = msgspec.json.Encoder().encode
 
@@ -41,12 +44,18 @@ class AdminSources:
         metrics: Prometheus text; takes milliseconds, so it runs in a thread.
         keys: The JWK Set of the gateway's own assertions.
         status: Version, uptime, configuration: what an operator asks first.
+        operations: What operators may do.
+        endpoints: Handlers of POST by path that prove whoever calls them on their own: security events.
+        clock: Time.
     """
 
     readiness: Callable[[], Mapping[str, bool]]
     metrics: Callable[[], bytes]
     keys: Callable[[], Mapping[str, object]]
     status: Callable[[], Mapping[str, object]]
+    operations: Operations
+    clock: Clock
+    endpoints: Mapping[str, Handler] = field(default_factory=dict)
 
 
 def build_admin(sources: AdminSources, *, token: str | None = None) -> web.Application:
@@ -54,7 +63,8 @@ def build_admin(sources: AdminSources, *, token: str | None = None) -> web.Appli
 
     Args:
         sources: Where the answers come from.
-        token: Bearer token that metrics and status demand; None opens them, for a loopback listener.
+        token: Bearer token that everything but health and keys demands; None demands none, for a loopback
+            listener.
 
     Returns:
         The application; run it with `build_admin_runner`.
@@ -64,7 +74,7 @@ def build_admin(sources: AdminSources, *, token: str | None = None) -> web.Appli
     """
     if token == "":
         raise ValueError("the admin token is empty")
-    app = web.Application(middlewares=[_guard(token)], client_max_size=MAX_BODY)
+    app = web.Application(middlewares=[_guard(token, sources.endpoints)], client_max_size=MAX_BODY)
     app.on_response_prepare.append(_strip)
 
     async def alive(_request: web.Request) -> web.Response:
@@ -92,6 +102,9 @@ def build_admin(sources: AdminSources, *, token: str | None = None) -> web.Appli
     app.router.add_get("/metrics", metrics)
     app.router.add_get("/.well-known/jwks.json", keys)
     app.router.add_get("/v1/status", status)
+    for path, handler in sources.endpoints.items():
+        app.router.add_post(path, handler)
+    add_operations(app, sources.operations, sources.clock, has_token=token is not None)
     return app
 
 
@@ -100,13 +113,14 @@ def build_admin_runner(app: web.Application, *, shutdown_seconds: float = 5.0) -
     return web.AppRunner(app, handle_signals=False, access_log=None, shutdown_timeout=shutdown_seconds)
 
 
-def _guard(token: str | None) -> Middleware:
+def _guard(token: str | None, endpoints: Collection[str]) -> Middleware:
+    open_paths = OPEN_PATHS.union(endpoints)
     # digests have equal lengths: the comparison tells nothing about the token's
     expected = None if token is None else sha256(f"Bearer {token}".encode()).digest()
 
     @web.middleware
     async def guard(request: web.Request, handler: Handler) -> web.StreamResponse:
-        if expected is not None and request.path not in OPEN_PATHS:
+        if expected is not None and request.path not in open_paths:
             given = request.headers.get(hdrs.AUTHORIZATION, "").encode("utf-8", "surrogateescape")
             if not compare_digest(sha256(given).digest(), expected):
                 answer = _json({"title": "A credential is required", "status": 401}, status=401)

@@ -27,6 +27,11 @@ def metadata_url(settings: Settings) -> str:
     return origins[0].text + WELL_KNOWN_METADATA if origins else ""
 
 
+def proof_algorithms(settings: Settings) -> tuple[str, ...]:
+    """Return the algorithms of proofs of possession; none where no origin says what they are made for."""
+    return settings.identity.proofs.algorithms if settings.server.origins else ()
+
+
 def documents(settings: Settings, algorithms: Sequence[str] = ()) -> dict[str, Document]:
     """Make everything that is published, by path.
 
@@ -49,9 +54,8 @@ def _metadata(settings: Settings, algorithms: Sequence[str]) -> dict[str, object
     own = server.metadata
     asks = server.tls is not None and server.tls.client_certificate != "none"
     issuers = [issuer.issuer for issuer in settings.identity.issuers if issuer.issuer.startswith("https://")]
-    always_bound = all(
-        route.require.token is not None and route.require.token.bound for route in settings.routes
-    )
+    tokens = [route.require.token for route in settings.routes]
+    demanded = {"" if token is None else token.bound for token in tokens}
     members: dict[str, object] = {
         "resource": server.origins[0].text,
         "authorization_servers": issuers or None,
@@ -62,6 +66,8 @@ def _metadata(settings: Settings, algorithms: Sequence[str]) -> dict[str, object
         "tls_client_certificate_bound_access_tokens": asks,
         "dpop_signing_alg_values_supported": list(algorithms) or None,
         # true only if nothing else would do: a token bound to a certificate may stand in for the key
-        "dpop_bound_access_tokens_required": bool(algorithms) and always_bound and not asks,
+        "dpop_bound_access_tokens_required": bool(algorithms)
+        and "" not in demanded
+        and (demanded == {"key"} or not asks),
     }
     return {name: value for name, value in members.items() if value is not None}

@@ -20,35 +20,42 @@ from aiohttp import web
 
 from gateway import __version__
 from gateway.admin import AdminSources, build_admin, build_admin_runner
-from gateway.app.discovery import documents, metadata_url
+from gateway.app.assembly import make_runtime, make_service
+from gateway.app.gauges import gauges_of, revocation_gauges, signal_gauges, state_gauges
+from gateway.app.listener import Listener
 from gateway.app.peers import Peers
-from gateway.app.shared_state import make_budgets, make_state
-from gateway.credentials.certificates import Certificates
+from gateway.app.renewal import Renewal
+from gateway.app.revocations import make_keeper
+from gateway.app.revoker import Revoker
+from gateway.app.shared_state import make_budgets, make_once, make_state
+from gateway.app.signals import Listening
+from gateway.app.watch import Watch
+from gateway.credentials.chains import Chains
+from gateway.credentials.trust import Trust
 from gateway.observe.audit import AuditLog, Signer
-from gateway.observe.log import LogSink, fault_reporter
-from gateway.observe.metrics import Gauge, Metrics
+from gateway.observe.metrics import Metrics
 from gateway.observe.recorder import Observer
 from gateway.observe.traces import Tracer
 from gateway.pipeline import Gateway
-from gateway.runtime import Runtime
-from gateway.stages.refuse import Problems
 from gateway.state.redis import RedisStore
 from gateway.state.redis_budgets import RedisBudgets
 from gateway.state.redis_counters import RedisCounters
+from gateway.vigil import Vigil
 from gateway.wire.downstream import Downstream
 from gateway.wire.pool import Pool
-from gateway.wire.service import ConnectionBounds, Service, Timeouts
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterator
+    from gateway.observe.log import LogSink
+    from gateway.wire.service import Service
+    from collections.abc import Callable, Iterable, Iterator
 
     from gateway.app.compilation import Compilation
+    from gateway.app.revocations import Keeper
     from gateway.app.shared_state import Budgets, Counters, Store
     from gateway.config.addresses import Listen
     from gateway.core.ports import Clock
     from gateway.core.refusal import Refusal
 
-BACKLOG = 2048  # connections that the kernel may hold for us
 RECORD_DELAY = 0.005  # seconds for which finished exchanges are kept to be written together
 DRAIN_STEP = 0.05  # seconds between two looks at whether everything is served
 CUT_OFF_SECONDS = 2.0  # for those cut off to be written down before the audit log closes
@@ -86,6 +93,7 @@ class Process:
         Raises:
             OSError: An address cannot be listened on.
             AuditBroken: The audit log cannot be continued.
+            RevocationsBroken: The journal of revocations cannot be continued.
         """
         loop = asyncio.get_running_loop()
         for number in (signal.SIGTERM, signal.SIGINT):
@@ -107,16 +115,23 @@ class Process:
         audit = self._open_audit(stack)
         store, counters = await self._open_state(stack)
         budgets = await self._open_budgets(stack)
+        keeper = await self._open_revocations(stack)
         async with asyncio.TaskGroup() as starting:  # together: an issuer that is away delays no other
-            for keys in compilation.key_sets:
+            for keys in (*compilation.key_sets, *compilation.domains.values()):
                 stack.push_async_callback(keys.stop)
                 starting.create_task(keys.start())
+        compilation.onward.close_with(stack)
         pool = Pool(compilation.backends)
         stack.callback(pool.close)
+        renewal = self._make_renewal(pool, lambda: service.connections)
         tracer = self._open_traces(stack)
         metrics = Metrics(
             __version__,
-            _gauges(lambda: service, pool, audit, self._sink, lambda: observer) + _state_gauges(store),
+            gauges_of(lambda: service, pool, audit, self._sink, lambda: observer)
+            + state_gauges(store)
+            + revocation_gauges(keeper, lambda: vigil)
+            + renewal.gauges()
+            + signal_gauges(lambda: listening),
         )  # read when somebody asks: both are there by then
         observer = Observer(
             audit=audit,
@@ -126,31 +141,18 @@ class Process:
             schedule=partial(asyncio.get_running_loop().call_later, RECORD_DELAY),
         )
         stack.callback(observer.flush)
-        gateway = Gateway(
-            Runtime(
-                version=compilation.version,
-                clock=self._clock,
-                identification=compilation.identification,
-                routes=compilation.routes,
-                store=store,
-                budgets=budgets,
-                counters=counters,
-                onward=compilation.onward,
-                backends=pool,
-                record=observer,
-                problems=Problems(
-                    PROBLEM_TYPES,
-                    settings.assertions.issuer,
-                    fault_reporter(self._log),
-                    metadata=metadata_url(settings),
-                ),
-                documents=documents(settings),
-            )
-        )
-        service = self._make_service(gateway)
+        gateway = Gateway(make_runtime(compilation, self._clock, store, budgets, counters, pool, observer))
+        service = make_service(settings, gateway, Peers(renewal.chains, self._refused_certificate))
         stack.callback(service.close)
-        await self._open_admin(stack, metrics, store, observer)
-        await self._listen(stack, service)
+        renewal.apply()  # bundles that were fetched meanwhile
+        vigil = self._open_watch(stack, gateway, keeper, service)
+        revoker = Revoker(keeper, gateway, audit, self._log, self._clock)
+        listening = Listening(compilation.feeds, revoker, self._clock)
+        await listening.start(stack)
+        await self._open_admin(stack, metrics, store, observer, revoker, listening)
+        listener = await self._listen(stack, service)
+        stack.push_async_callback(renewal.stop)
+        renewal.start(listener)
         return service
 
     def _open_audit(self, stack: AsyncExitStack) -> AuditLog:
@@ -181,6 +183,9 @@ class Process:
 
     async def _open_state(self, stack: AsyncExitStack) -> tuple[Store, Counters]:
         store, counters = make_state(self._compilation, self._clock)
+        possession = self._compilation.identification.possession
+        if possession is not None:
+            possession.once = make_once(self._compilation, store, self._clock)
         if isinstance(store, RedisStore):
             stack.push_async_callback(store.stop)
             await store.start()
@@ -196,6 +201,19 @@ class Process:
             await budgets.start()
         return budgets
 
+    def _open_watch(self, stack: AsyncExitStack, gateway: Gateway, keeper: Keeper, service: Service) -> Vigil:
+        vigil = Vigil(gateway)
+        watch = Watch(vigil, keeper.index, service, self._log)
+        stack.callback(watch.stop)
+        watch.start()
+        return vigil
+
+    async def _open_revocations(self, stack: AsyncExitStack) -> Keeper:
+        keeper = make_keeper(self._compilation, self._clock)
+        stack.push_async_callback(keeper.stop)
+        await keeper.start()
+        return keeper
+
     def _open_traces(self, stack: AsyncExitStack) -> Tracer | None:
         traces = self._compilation.settings.traces
         if traces is None:
@@ -204,30 +222,38 @@ class Process:
         stack.callback(tracer.close)
         return tracer
 
-    def _make_service(self, gateway: Gateway) -> Service:
-        server = self._compilation.settings.server
-        timeouts, bounds = server.timeouts, server.bounds
-        return Service(
-            gateway,
-            Peers(Certificates(), self._refused_certificate),
-            hosts=server.hosts,
-            timeouts=Timeouts(timeouts.handshake, timeouts.head, timeouts.keep_alive, timeouts.write),
-            bounds=ConnectionBounds(
-                bounds.head,
-                bounds.headers,
-                bounds.connections,
-                bounds.connections_per_address,
-                bounds.body_memory,
-            ),
+    def _make_renewal(self, pool: Pool, connections: Callable[[], Iterable[Downstream]]) -> Renewal:
+        compilation = self._compilation
+        clients = compilation.client_trust
+        return Renewal(
+            self._clock,
+            self._log,
+            compilation.settings.server.watch,
+            connections=connections,
+            pool=pool,
+            backends=compilation.backend_tls,
+            bind=compilation.onward.assertions.bind,
+            clients=clients,
+            chains=Chains(Trust() if clients is None else clients.trust, self._clock),
+            domains=compilation.domains.values(),
         )
 
     def _refused_certificate(self, address: str, refusal: Refusal) -> None:
         self._log.warning(
-            "certificate-refused", address=address, reason=refusal.reason.value, why=refusal.note
+            "certificate-refused",
+            address=address,
+            reason=refusal.reason.value,
+            why=refusal.note or refusal.detail,
         )
 
     async def _open_admin(
-        self, stack: AsyncExitStack, metrics: Metrics, store: Store, observer: Observer
+        self,
+        stack: AsyncExitStack,
+        metrics: Metrics,
+        store: Store,
+        observer: Observer,
+        revoker: Revoker,
+        listening: Listening,
     ) -> None:
         compilation = self._compilation
         admin = compilation.settings.admin
@@ -240,14 +266,23 @@ class Process:
                         "serving": self._is_ready,
                         "audit": observer.is_healthy,
                         "state": not isinstance(store, RedisStore) or store.is_ready,
+                        "revocations": compilation.revocations.is_current,
                     },
                     metrics=metrics.render,
-                    keys=lambda: msgspec.json.decode(compilation.onward.jwks),
+                    keys=lambda: msgspec.json.decode(compilation.onward.assertions.jwks),
                     status=self._status,
+                    operations=revoker,
+                    endpoints=listening.endpoints(),
+                    clock=self._clock,
                 ),
                 token=compilation.admin_token,
             )
         )
+        if compilation.admin_token is None:
+            self._log.warning(
+                "operators-unproven",
+                mend="set `admin.token`: whoever reaches the admin listener may revoke, and lift",
+            )
         await runner.setup()
         stack.push_async_callback(runner.cleanup)
         listen = admin.listen
@@ -269,36 +304,22 @@ class Process:
             "routes": [route.name for route in self._compilation.routes.routes],
         }
 
-    async def _listen(self, stack: AsyncExitStack, service: Service) -> None:
-        loop = asyncio.get_running_loop()
+    async def _listen(self, stack: AsyncExitStack, service: Service) -> Listener:
         listen = self._compilation.settings.server.listen
-        tls = self._compilation.server_tls
-        timeout = None if tls is None else service.timeouts.handshake
+        clients = self._compilation.client_trust
 
         def protocol() -> asyncio.Protocol:
             return cast("asyncio.Protocol", Downstream(service))  # one in all but the base class
 
+        listener = Listener(protocol, service.timeouts.handshake)
+        path = None if listen.path is None else str(listen.path)
+        tls = None if clients is None else clients.context
         with _said(listen):
-            if listen.path is not None:
-                server = await loop.create_unix_server(
-                    protocol,
-                    listen.path,
-                    backlog=BACKLOG,
-                    ssl=tls,
-                    ssl_handshake_timeout=timeout,
-                )
-            else:
-                server = await loop.create_server(
-                    protocol,
-                    listen.host,
-                    listen.port,
-                    backlog=BACKLOG,
-                    ssl=tls,
-                    ssl_handshake_timeout=timeout,
-                )
+            name = await listener.open(listen.host, listen.port, path, tls)
         stack.callback(service.abort)
-        stack.callback(server.close)
-        self.addresses["listen"] = _name(listen, server.sockets[0].getsockname())
+        stack.callback(listener.close)
+        self.addresses["listen"] = _name(listen, name)
+        return listener
 
     async def _drain(self, service: Service) -> None:
         """Let running requests end, for as long as the settings say."""
@@ -342,51 +363,3 @@ def _name(listen: Listen, bound: object) -> str:
         return f"unix:{listen.path}"
     port = bound[1] if isinstance(bound, tuple) else listen.port
     return f"[{listen.host}]:{port}" if ":" in listen.host else f"{listen.host}:{port}"
-
-
-def _state_gauges(store: Store) -> list[Gauge]:
-    if not isinstance(store, RedisStore):
-        return []
-    return [
-        Gauge("state_ready", "1 while the store of limits answers.", lambda: float(store.is_ready)),
-        Gauge(
-            "state_unavailable_total",
-            "Requests refused because the store did not answer.",
-            lambda: store.unavailable,
-            is_counter=True,
-        ),
-        Gauge(
-            "state_local_answers_total",
-            "Requests decided by the local share of the limits.",
-            lambda: store.local_answers,
-            is_counter=True,
-        ),
-    ]
-
-
-def _gauges(
-    service: Callable[[], Service],
-    pool: Pool,
-    audit: AuditLog,
-    sink: LogSink,
-    observer: Callable[[], Observer],
-) -> list[Gauge]:
-    return [
-        Gauge("connections", "Client connections open.", lambda: len(service().connections)),
-        Gauge("requests_active", "Requests being served.", lambda: service().active),
-        Gauge("body_bytes", "Bytes of request bodies held.", lambda: service().body_memory),
-        Gauge(
-            "connections_refused_total",
-            "Client connections refused before a request.",
-            lambda: service().refused_connections,
-            is_counter=True,
-        ),
-        Gauge("upstream_connections", "Connections to backends.", lambda: sum(pool.connections().values())),
-        Gauge("audit_backlog", "Records that wait to be written.", lambda: audit.backlog),
-        Gauge("audit_healthy", "1 while records can be written.", lambda: float(audit.is_healthy)),
-        Gauge("audit_lost_total", "Records lost.", lambda: audit.lost, is_counter=True),
-        Gauge("log_lost_total", "Log lines lost.", lambda: sink.lost, is_counter=True),
-        Gauge(
-            "recorder_failures_total", "Faults while recording.", lambda: observer().failures, is_counter=True
-        ),
-    ]

@@ -7,7 +7,8 @@ from typing import TYPE_CHECKING
 import msgspec
 
 from gateway.app.limits import compile_budgets, compile_limits
-from gateway.core.route import Bounds, Requirements, Route, RouteTable
+from gateway.config.proofs import EITHER
+from gateway.core.route import Bounds, Continuous, Requirements, Route, RouteTable
 from gateway.stages.authorize.assurance import RequiredAuthentication
 from gateway.stages.authorize.challenged import Challenged
 from gateway.stages.authorize.conditions import compile_condition
@@ -94,6 +95,11 @@ def _route(
         ),
         request_headers=dialect.request_headers.union(route.headers.request),
         answer_headers=dialect.answer_headers.union(route.headers.answer),
+        continuous=Continuous(
+            ends_at_expiry=route.continuous.expiry == "end",
+            ends_by_policy=route.continuous.policy == "end",
+            every=route.continuous.every,
+        ),
     )
 
 
@@ -132,9 +138,11 @@ def _requirements(require: RequirementSettings, challenged: Challenged) -> Requi
     return Requirements(
         certificate=require.certificate,
         token=True,
-        bound=token.bound,
+        bound=bool(token.bound),
+        binding="" if token.bound == EITHER else token.bound,
         scopes=frozenset(token.scopes),
         max_age=token.max_age,
+        key=token.keys == "allow",
         authentication=authentication,
     )
 

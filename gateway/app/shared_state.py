@@ -11,9 +11,11 @@ from gateway.state.counters import MemoryCounters
 from gateway.state.link import Server, tls_context
 from gateway.state.memory import MemoryStore
 from gateway.state.memory_budgets import MemoryBudgets
+from gateway.state.once import MemoryOnce
 from gateway.state.redis import RedisStore
 from gateway.state.redis_budgets import RedisBudgets
 from gateway.state.redis_counters import RedisCounters
+from gateway.state.redis_once import RedisOnce
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -44,7 +46,7 @@ def make_state(compilation: Compilation, clock: Clock) -> tuple[Store, Counters]
             seed=compilation.blinding,
         )
         return local, counters
-    server = _server(compilation)
+    server = server_of(compilation)
     share = 1.0 / (compilation.settings.state.processes or 1)  # demanded where it matters
     store = RedisStore(server, local, share=share, blinding=compilation.blinding, report=_reporter("limits"))
     return store, RedisCounters(
@@ -71,7 +73,7 @@ def make_budgets(compilation: Compilation, clock: Clock) -> Budgets:
     if state.url.scheme == "memory" or not any(route.budgets.budgets for route in compilation.routes.routes):
         return local
     return RedisBudgets(
-        _server(compilation),
+        server_of(compilation),
         local,
         clock,
         share=1.0 / (state.processes or 1),  # demanded where it matters
@@ -80,7 +82,25 @@ def make_budgets(compilation: Compilation, clock: Clock) -> Budgets:
     )
 
 
-def _server(compilation: Compilation) -> Server:
+def make_once(compilation: Compilation, store: Store, clock: Clock) -> MemoryOnce | RedisOnce:
+    """Make what tells whether a proof was used before; in Redis over the connection of the limits.
+
+    Args:
+        compilation: What hides the names.
+        store: The store of the limits.
+        clock: Time.
+    """
+    if isinstance(store, RedisStore):
+        return RedisOnce(store.link, blinding=compilation.blinding)
+    return MemoryOnce(clock)
+
+
+def server_of(compilation: Compilation) -> Server:
+    """Return how to reach the store that the settings name.
+
+    Args:
+        compilation: They name one.
+    """
     state = compilation.settings.state
     place = address.parse(state.url.text)
     tls = state.tls

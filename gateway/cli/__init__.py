@@ -29,7 +29,10 @@ COMMANDS: Final = {
     "check": "check a configuration without running it",
     "certs": "development certificates: init, issue, revoke",
     "token": "development tokens: keys, mint",
+    "keys": "gateway keys: create, list, rotate, revoke",
     "audit": "prove and read the audit log",
+    "revoke": "cut somebody off, now",
+    "revocations": "list and lift revocations, see who runs",
     "demo": "a real model behind the gateway, a tour, and a playground",
 }
 

@@ -16,6 +16,7 @@ from cryptography.exceptions import UnsupportedAlgorithm
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PublicKey
 from cryptography.hazmat.primitives.serialization import load_pem_public_key
 
+from gateway.observe.action import Action
 from gateway.observe.chain import MAX_LINE, ChainBroken, Kind, parse
 from gateway.observe.record import Record, Who
 from gateway.observe.redact import printable
@@ -57,13 +58,15 @@ def add(subparsers: argparse._SubParsersAction[argparse.ArgumentParser]) -> None
     show = commands.add_parser(
         "show",
         help="read records in a form for people",
-        description="Print one line per exchange, and for a refusal a second one that says why.",
+        description="Print one line per exchange, and for a refusal a second one that says why; and what "
+        "operators did.",
     )
     show.add_argument("file", metavar="FILE", type=Path, help="the log, for example audit/gateway.jsonl")
     show.add_argument(
         "--last", metavar="N", type=int, default=20, help="how many records (default 20, 0 for all)"
     )
     show.add_argument("--refused", action="store_true", help="only what was not served")
+    show.add_argument("--actions", action="store_true", help="only what operators did")
     show.set_defaults(run=_show)
 
 
@@ -88,22 +91,51 @@ def _summary(report: Report, *, is_signed: bool) -> str:
     return (
         f"{verdict}\n"
         f"  {report.lines} lines in {report.files} file(s), numbers {report.first} to {report.last}: "
-        f"{report.records} records, {report.events} events of the log itself\n"
+        f"{report.records} records, "
+        f"{report.actions} actions of operators, {report.events} events of the log itself\n"
         f"  {report.checkpoints} checkpoint(s) {checked}; {report.unsigned} line(s) after the last one"
     )
 
 
 def _show(args: argparse.Namespace) -> int:
     file: Path = args.file
-    records: deque[Record] = deque(maxlen=args.last if args.last > 0 else None)
+    entries: deque[Record | Action] = deque(maxlen=args.last if args.last > 0 else None)
     try:
-        records.extend(record for record in _records(file) if not args.refused or record.outcome != "served")
+        entries.extend(entry for entry in _entries(file) if _is_wanted(entry, args))
     except OSError as error:
         return _fail(f"{error.filename or file}: {error.strerror}")
     is_coloured = sys.stdout.isatty()
-    for record in records:
-        print(describe(record, is_coloured=is_coloured))
+    for entry in entries:
+        if isinstance(entry, Action):
+            print(describe_action(entry, is_coloured=is_coloured))
+        else:
+            print(describe(entry, is_coloured=is_coloured))
     return 0
+
+
+def _is_wanted(entry: Record | Action, args: argparse.Namespace) -> bool:
+    if isinstance(entry, Action):
+        return not args.refused
+    return not args.actions and (not args.refused or entry.outcome != "served")
+
+
+def describe_action(action: Action, *, is_coloured: bool = False) -> str:
+    """Put what an operator did into words: what, to whom, and on a second line by whom and why.
+
+    Args:
+        action: As it stands in the log.
+        is_coloured: Use ANSI colours.
+    """
+    moment = action.time[:19].replace("T", " ")
+    word = f"{printable(action.action):<11}"
+    if is_coloured:
+        word = f"\x1b[35m{word}\x1b[0m"
+    target = f"{action.target} {action.value}" if action.target else ""
+    why = f": {action.reason}" if action.reason else ""
+    return (
+        f"{printable(moment)}  ---  {word}{printable(f'  {target}  ends {action.cut} running')}\n"
+        f"{' ' * 26}{printable(f'{action.revocation} by {action.by}{why}')}"
+    )
 
 
 def describe(record: Record, *, is_coloured: bool = False) -> str:
@@ -153,8 +185,9 @@ def _duration(micros: int) -> str:
     return f"{micros / 1000:.1f} ms" if micros < 1_000_000 else f"{micros / 1_000_000:.1f} s"  # noqa: PLR2004
 
 
-def _records(path: Path) -> Iterator[Record]:
+def _entries(path: Path) -> Iterator[Record | Action]:
     decode = msgspec.json.Decoder(Record).decode
+    decode_action = msgspec.json.Decoder(Action).decode
     with path.open("rb") as file:
         number = 0
         while raw := file.readline(MAX_LINE + 1):
@@ -163,6 +196,8 @@ def _records(path: Path) -> Iterator[Record]:
                 line = parse(raw)
                 if line.kind is Kind.RECORD:
                     yield decode(line.payload)
+                elif line.kind is Kind.ACTION:
+                    yield decode_action(line.payload)
             except (ChainBroken, msgspec.DecodeError):
                 print(f"{path}:{number}: not a record; run `gateway audit verify`", file=sys.stderr)
 

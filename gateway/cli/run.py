@@ -15,6 +15,7 @@ from gateway.cli.check import compile_file
 from gateway.credentials.clock import SystemClock
 from gateway.observe.audit import AuditBroken
 from gateway.observe.log import LibraryHandler, LogSink, build_log
+from gateway.state.revocation_journal import RevocationsBroken
 
 if TYPE_CHECKING:
     from gateway.app.compilation import Compilation
@@ -56,6 +57,9 @@ def run(options: argparse.Namespace) -> int:
         uvloop.run(_serve(compilation, clock, sink))
     except AuditBroken as broken:
         print(f"gateway: the audit log cannot be continued: {broken}", file=sys.stderr)
+        return 2
+    except RevocationsBroken as broken:
+        print(f"gateway: revocations cannot be trusted to be complete: {broken}", file=sys.stderr)
         return 2
     except OSError as error:
         print(f"gateway: cannot start: {error.strerror or error}", file=sys.stderr)

@@ -9,6 +9,7 @@ from typing import Final
 
 import msgspec
 
+from gateway.cli.token_proof import add_proof, holder
 from gateway.credentials.development import DevelopmentIssuer, fingerprint
 from gateway.credentials.signing import ALGORITHMS
 
@@ -20,6 +21,9 @@ examples:
   gateway token mint --subject alice --group ml-research --scope models:chat
   gateway token mint --bind-certificate certs/batch.pem
       good only over a connection with that client certificate (RFC 8705)
+  gateway token mint --bind-key client.key > token
+  gateway token proof --key client.key --token token --url https://localhost:8443/v1/chat/completions
+      good only with a new proof of the key for every request (RFC 9449); docs/proofs.md shows how to send it
   gateway token mint --claim department='"research"' --claim level=3 --claim auth_time=1790000000
       any claim; the value is JSON, or a string if it is none
   gateway token mint --audience somebody-else
@@ -46,6 +50,7 @@ def add(subparsers: argparse._SubParsersAction[argparse.ArgumentParser]) -> None
     shared.add_argument("--directory", type=Path, default=Path("tokens"), help="where the key lies (tokens)")
     _add_keys(actions.add_parser("keys", parents=[shared], help="make a signing key and its public key set"))
     _add_mint(actions.add_parser("mint", parents=[shared], help="sign a token and print it"))
+    add_proof(actions.add_parser("proof", help="make a proof of possession for one request, and print it"))
 
 
 def _add_keys(keys: argparse.ArgumentParser) -> None:
@@ -68,6 +73,9 @@ def _add_mint(mint: argparse.ArgumentParser) -> None:
     mint.add_argument("--scope", action="append", default=[], help="scope; repeat")
     mint.add_argument("--claim", action="append", default=[], metavar="NAME=JSON", help="any claim; repeat")
     mint.add_argument("--bind-certificate", type=Path, metavar="PEM", help="cnf.x5t#S256 of a certificate")
+    mint.add_argument(
+        "--bind-key", type=Path, metavar="PEM", help="cnf.jkt of a private key; made if there is none"
+    )
     mint.add_argument("--type", help="typ (at+jwt)")
     mint.add_argument("--kid", help="kid, if not the key's")
     mint.add_argument(
@@ -116,6 +124,7 @@ def _mint(arguments: argparse.Namespace) -> int:
             groups=arguments.group,
             scopes=arguments.scope,
             bind=fingerprint(arguments.bind_certificate) if arguments.bind_certificate else None,
+            bind_key=holder(arguments.bind_key).thumbprint if arguments.bind_key else None,
             claims=_pairs(arguments.claim),
             headers=headers,
             omit=arguments.omit,

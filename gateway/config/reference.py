@@ -143,7 +143,7 @@ def _kind(node: Node, root: Node) -> str:
     """Say the type of a key in words."""
     node = _resolve(node, root)
     if "enum" in node:
-        return " \\| ".join(f"`{value}`" for value in node["enum"]).replace("\\|", "or")
+        return " \\| ".join(f"`{_json(value)}`" for value in node["enum"]).replace("\\|", "or")
     if "anyOf" in node:
         first = _kind(node["anyOf"][0], root)
         return f"{first}, or a list of them"

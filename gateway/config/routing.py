@@ -8,8 +8,10 @@ from gateway.config.addresses import Network
 from gateway.config.authentication import AuthenticationRequirement
 from gateway.config.limits import Limits
 from gateway.config.patterns import Expression, HeaderName, ModelPattern, Name, RoutePath, Text
+from gateway.config.proofs import Binding
 from gateway.config.quantities import Duration, Size
 from gateway.config.references import FilePath
+from gateway.config.revocations import Continuous
 from gateway.config.section import Section, required, setting
 
 Method: TypeAlias = Literal["GET", "HEAD", "POST", "PUT", "PATCH", "DELETE", "OPTIONS"]
@@ -27,8 +29,15 @@ class TokenRequirement(Section):
     """What is demanded of the token, beyond its being valid."""
 
     scopes: tuple[Text, ...] = setting((), "OAuth scopes that it must have, all of them.")
-    bound: bool = setting(default=False, description="It must be bound to the client certificate (RFC 8705).")
+    bound: Binding = setting(
+        default=False,
+        description="It must be bound: to the client certificate (RFC 8705), to a key whose possession every "
+        "request proves (RFC 9449), or, with `true`, to either.",
+    )
     max_age: Duration | None = setting(None, "Oldest that it may be, from `iat`; none: until it expires.")
+    keys: Literal["refuse", "allow"] = setting(
+        "refuse", "Whether a gateway key will do as well; its scopes, binding and age count as a token's."
+    )
 
 
 class Requirements(Section):
@@ -103,3 +112,4 @@ class Route(Section):
     risk: RiskBar = setting({}, "How unusual behaviour is found and refused.")
     bounds: RouteBounds = setting({}, "Sizes and times of one exchange.")
     headers: Headers = setting({}, "Header fields that cross, beside the dialect's own.")
+    continuous: Continuous = setting({}, "How what runs is verified again; a revocation always ends it.")

@@ -14,6 +14,7 @@ from gateway.config.listener import Admin, Server
 from gateway.config.patterns import ModelPattern, Name
 from gateway.config.quantities import Duration, Size
 from gateway.config.references import FilePath
+from gateway.config.revocations import Revocations
 from gateway.config.routing import Route
 from gateway.config.section import Section, required, setting
 from gateway.config.trust import Assertions, Identification, Role
@@ -70,6 +71,7 @@ class Settings(Section):
     routes: Annotated[tuple[Route, ...], Field(min_length=1)] = required("What may be called.")
     budgets: dict[Name, Metered] = setting({}, "Limits by name that several routes draw on together.")
     prices: dict[ModelPattern, Price] = setting({}, "What models cost, by name; `*` for all others.")
+    revocations: Revocations = setting({}, "Who is no longer believed, and how that is kept.")
     assertions: Assertions = setting({}, "The gateway's own signature for backends.")
     audit: Audit = setting({}, "The record that nobody can rewrite.")
     log: Log = setting({}, "What is written to the standard output.")

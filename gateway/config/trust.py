@@ -5,17 +5,20 @@ from typing import Annotated, TypeAlias
 from pydantic import AfterValidator, Field
 
 from gateway.config.addresses import Network, Origin
+from gateway.config.opaque import GatewayKeys, Introspection
 from gateway.config.patterns import CertificateName, ClaimValues, Name, SpiffePattern, SubjectName, Text
+from gateway.config.proofs import Proofs
 from gateway.config.quantities import Duration, DurationOrZero
 from gateway.config.references import FilePath, KeySource
 from gateway.config.section import Section, required, setting
 from gateway.config.signals import Transmitter
 from gateway.config.signing import Algorithm
 from gateway.config.texts import refused
+from gateway.config.trust_domains import TrustDomain, TrustDomainName
 
 
 def _issuer(text: str) -> str:
-    if "|" in text or text == "anonymous":
+    if "|" in text or text in {"anonymous", "key"}:
         raise refused(f"`{text}` could be taken for another caller's name", "give the issuer's exact `iss`")
     return text
 
@@ -64,6 +67,9 @@ class Issuer(Section):
     keys_hard_age: Duration = setting(
         "24h", "How long the last fetched keys are used while newer ones cannot be fetched."
     )
+    introspection: Introspection | None = setting(
+        None, "How it is asked about tokens that are no JWTs; none: they are refused."
+    )
 
 
 class Anonymous(Section):
@@ -78,12 +84,23 @@ class Identification(Section):
     """How callers prove who they are."""
 
     issuers: tuple[Issuer, ...] = setting((), "Issuers of tokens; none: certificates alone.")
+    trust_domains: dict[TrustDomainName, TrustDomain] = setting(
+        {},
+        "SPIFFE trust domains by name. With any, a SPIFFE ID of another one is refused; without, SPIFFE IDs "
+        "are believed from `server.tls.client_ca`.",
+    )
     signals: tuple[Transmitter, ...] = setting(
         (), "Transmitters of security events, which may revoke what they vouched for."
+    )
+    proofs: Proofs = setting(
+        {},
+        "Proofs of possession (DPoP, RFC 9449): tokens that are bound to a key. Accepted as soon as "
+        "`server.origins` says which URLs they are made for.",
     )
     anonymous: Anonymous | None = setting(
         None, "Lets callers without credentials in, under these roles. Without it they are refused."
     )
+    keys: GatewayKeys | None = setting(None, "The gateway's own keys; none: there are none.")
 
 
 class Role(Section):

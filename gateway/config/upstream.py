@@ -4,7 +4,8 @@ from typing import Annotated, Literal
 
 from pydantic import Field
 
-from gateway.config.addresses import Endpoint, HostName, Network, StateUrl
+from gateway.config.addresses import Endpoint, HostName, Network, StateUrl, WebUrl
+from gateway.config.opaque import ClientAuthentication
 from gateway.config.patterns import SpiffeId, Text
 from gateway.config.quantities import Duration
 from gateway.config.references import FilePath, Secret
@@ -22,6 +23,27 @@ class BackendTls(Section):
     identity: SpiffeId | None = setting(None, "SPIFFE ID that the backend's certificate must have.")
     server_name: HostName | None = setting(
         None, "DNS name that the backend's certificate must have; none: the endpoint's host."
+    )
+
+
+class Exchange(Section):
+    """A token of an authorization server for a backend (RFC 8693), in place of the gateway's assertion."""
+
+    endpoint: WebUrl = required("The server's token endpoint.")
+    server: Text = required("The server's issuer name: whom the gateway's own statements are for.")
+    client_id: Text = required("The gateway's name at the server.")
+    authentication: ClientAuthentication = required("How the gateway proves itself there.")
+    audience: Text = required("The backend's name at the server.")
+    scopes: tuple[Text, ...] = setting((), "Scopes that are asked for; none: as the server gives them.")
+    subject: Literal["token", "assertion"] = setting(
+        "token",
+        "What stands for the caller: its own token, which goes to this server and to nobody else; or the "
+        "gateway's assertion, for callers that have none.",
+    )
+    timeout: Duration = setting("3s", "Longest time of one exchange.")
+    ca: FilePath | None = setting(None, "PEM file: authorities of the server; none: the system's.")
+    networks: tuple[Network, ...] = setting(
+        (), "Networks that the server must be in; none: public addresses."
     )
 
 
@@ -44,6 +66,9 @@ class Backend(Section):
         None, "Claim `aud` of the gateway's assertions for this backend; none: the backend's name."
     )
     credential: Secret | None = setting(None, "Key that the backend asks for, sent as a bearer token.")
+    exchange: Exchange | None = setting(
+        None, "A token for each caller from an authorization server, in place of the gateway's assertion."
+    )
 
 
 class StateTls(Section):

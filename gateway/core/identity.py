@@ -6,13 +6,15 @@ verified credentials of one request prove together. Neither ever holds a credent
 
 from __future__ import annotations
 
-from collections.abc import Mapping  # noqa: TC003 - the compiler reads annotations of classes
+from collections.abc import Mapping
 from dataclasses import dataclass, field
 from types import MappingProxyType
 from typing import Final, final
 
 TWO_PROOFS: Final = "urn:gateway:acr:two-proofs"  # a context class of ours: met by proofs, never by a claim
 NO_CLAIMS: Mapping[str, object] = MappingProxyType({})
+CERTIFICATE_CONFIRMATION: Final = "x5t#S256"  # RFC 8705, section 3.1
+KEY_CONFIRMATION: Final = "jkt"  # RFC 9449, section 6.1
 
 
 @final
@@ -122,12 +124,24 @@ class Identity:
     key_id: str | None = None
 
     @property
+    def binding(self) -> str:
+        """To what the token is bound: "none", "certificate", "key" or "both"."""
+        if not self.bound:
+            return "none"
+        if self.proof_key is None:
+            return "certificate"
+        confirmation = self.claims.get("cnf")
+        is_both = isinstance(confirmation, Mapping) and CERTIFICATE_CONFIRMATION in confirmation
+        return "both" if is_both else "key"
+
+    @property
     def proofs(self) -> int:
         """How many independent proofs: 2 for a certificate beside a token bound to a key, 0 for none at all.
 
-        A token that is bound to nothing adds none: with it, whoever holds it is taken for its subject.
+        A token that is bound to nothing adds none: with it, whoever holds it is taken for its subject. Nor
+        does a gateway key: nobody but this gateway vouches for it.
         """
-        if self.certificate is not None and self.bound:
+        if self.certificate is not None and self.bound and self.key_id is None:
             return 2
         return 1 if self.methods else 0
 

@@ -50,24 +50,44 @@ class Bounds:
 
 @final
 @dataclass(frozen=True)
+class Continuous:
+    """How what was permitted is verified again while it runs. A revocation always ends it.
+
+    Args:
+        ends_at_expiry: It ends when the identity is no longer proven.
+        ends_by_policy: It ends when the rules, asked again, would not permit it now.
+        every: Seconds between two looks; changes of keys, rules and revocations are looked at when they come.
+    """
+
+    ends_at_expiry: bool = True
+    ends_by_policy: bool = True
+    every: float = 1.0
+
+
+@final
+@dataclass(frozen=True)
 class Requirements:
     """What a route demands of the credentials, before any rule is asked.
 
     Args:
         certificate: A verified client certificate.
         token: A verified token.
-        bound: The token is bound to the certificate (RFC 8705).
+        bound: The token is bound to the certificate (RFC 8705) or to a key (RFC 9449).
+        binding: To which of the two it is bound, where either is not enough: "certificate" or "key"; "" else.
         scopes: All of these OAuth scopes.
         max_age: The token is at most this many seconds old, or None.
         authentication: How strongly and how recently its user must have authenticated, or None.
+        key: A gateway key will do where a token is demanded, if it is all of that.
     """
 
     certificate: bool = False
     token: bool = False
     bound: bool = False
+    binding: str = ""
     scopes: frozenset[str] = frozenset()
     max_age: float | None = None
     authentication: Assurance | None = None
+    key: bool = False
 
 
 @final
@@ -92,6 +112,7 @@ class Route:
         request_headers: Lower-case names that go on to the backend, beside the dialect's own.
         answer_headers: Lower-case names that go back to the client.
         budgets: What its requests may use together.
+        continuous: How a running exchange is verified again.
     """
 
     name: str
@@ -110,6 +131,7 @@ class Route:
     request_headers: frozenset[bytes] = frozenset()
     answer_headers: frozenset[bytes] = frozenset()
     budgets: RouteBudgets = field(default_factory=RouteBudgets)
+    continuous: Continuous = field(default_factory=Continuous)
 
 
 def pattern_segments(pattern: str) -> tuple[str, ...]:

@@ -29,7 +29,7 @@ TYPE: Final = "gateway-assertion+jwt"
 LIFETIME: Final = 60.0  # seconds
 CAPACITY: Final = 20_000
 
-_Key = tuple[str, str | None, str | None, str | None, str, str, str | None]
+_Key = tuple[str, str | None, str | None, str | None, str, str, str | None, frozenset[str]]
 
 
 @final
@@ -158,6 +158,7 @@ class SignedAssertions:
             permit.route.name,
             permit.rule,
             permit.model,
+            identity.roles,  # those of a gateway key can change
         )
         known = self._issued.get(key)
         if known is not None and known.since <= now < known.until:

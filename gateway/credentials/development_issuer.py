@@ -91,6 +91,7 @@ class DevelopmentIssuer:
         groups: Sequence[str] = (),
         scopes: Sequence[str] = (),
         bind: str | None = None,
+        bind_key: str | None = None,
         claims: Mapping[str, object] | None = None,
         headers: Mapping[str, object] | None = None,
         omit: Iterable[str] = (),
@@ -107,6 +108,7 @@ class DevelopmentIssuer:
             groups: `groups`.
             scopes: `scope`, joined by spaces.
             bind: Certificate fingerprint for `cnf.x5t#S256`, see `fingerprint`.
+            bind_key: Thumbprint of a key for `cnf.jkt`, see `Signer.thumbprint`.
             claims: More claims, or other values.
             headers: More header members, or other values: `typ`, `kid`, `alg`, `crit` ...
             omit: Claims and header members to leave out.
@@ -119,7 +121,10 @@ class DevelopmentIssuer:
             "nbf": None if not_before is None else int(not_before),
             "groups": list(groups) or None,
             "scope": " ".join(scopes) or None,
-            "cnf": None if bind is None else {"x5t#S256": bind},
+            "cnf": {
+                name: value for name, value in (("x5t#S256", bind), ("jkt", bind_key)) if value is not None
+            }
+            or None,
         }
         payload: dict[str, object] = {
             "iss": self.issuer if issuer is None else issuer,

@@ -111,11 +111,11 @@ class UrlKeySet:
         "_keys",
         "_loop",
         "_refresh",
-        "_source",
         "_tried_at",
         "_window",
         "generation",
         "on_change",
+        "source",
     )
 
     def __init__(
@@ -133,7 +133,7 @@ class UrlKeySet:
             raise ValueError(f"the window is longer than {REFRESH_WINDOW} seconds")
         self.generation = 0
         self.on_change: Callable[[], None] | None = None
-        self._source = source
+        self.source = source
         self._clock = clock
         self._refresh = refresh
         self._interval = SHORTEST if refresh is None else refresh
@@ -161,7 +161,7 @@ class UrlKeySet:
         if flight is not None:
             flight.cancel()
             await asyncio.wait({flight})
-        await self._source.close()
+        await self.source.close()
 
     @property
     def is_usable(self) -> bool:
@@ -214,7 +214,7 @@ class UrlKeySet:
         before = self.generation
         try:
             async with asyncio.timeout(self._flight_seconds):
-                fetched = await self._source.fetch(self._failures, self._herald)
+                fetched = await self.source.fetch(self._failures, self._herald)
             keys = Keys(parse_set(fetched.body))
         except FetchError as failure:
             self._fail(failure.word)

@@ -132,12 +132,13 @@ class Signer:
         ValueError: Key and algorithm do not fit.
     """
 
-    __slots__ = ("_sign", "algorithm", "jwk", "kid")
+    __slots__ = ("_sign", "algorithm", "jwk", "kid", "public", "thumbprint")
 
     def __init__(self, key: PrivateKey, algorithm: str | None = None, kid: str | None = None) -> None:
-        public = _public_jwk(key)
+        self.public = public = _public_jwk(key)
+        self.thumbprint = base64url(hashlib.sha256(msgspec.json.encode(public)).digest()).decode()
         self.algorithm = algorithm or natural_algorithm(key)
-        self.kid = kid or base64url(hashlib.sha256(msgspec.json.encode(public)).digest()).decode()
+        self.kid = kid or self.thumbprint
         self.jwk = {**public, "kid": self.kid, "alg": self.algorithm, "use": "sig"}
         self._sign = _sign_function(key, self.algorithm)
 

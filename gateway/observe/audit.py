@@ -11,6 +11,7 @@ from __future__ import annotations
 
 import time
 from dataclasses import dataclass
+from itertools import groupby
 from typing import TYPE_CHECKING, final
 
 import msgspec
@@ -20,7 +21,7 @@ from gateway.observe.journal import AuditBroken, Journal
 from gateway.observe.spool import Spool
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    from collections.abc import Callable, Iterable
     from pathlib import Path
 
     from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
@@ -28,6 +29,12 @@ if TYPE_CHECKING:
     from gateway.core.ports import Clock
 
 __all__ = ["AuditBroken", "AuditLog", "Signer"]
+
+
+class _Action(bytes):
+    """A line about an operator, among records on their way to the disk."""
+
+    __slots__ = ()
 
 
 @final
@@ -118,6 +125,10 @@ class AuditLog:
         if not self._put(record):
             self.is_healthy = False
 
+    def append_action(self, action: bytes) -> None:
+        """Queue what an operator did, as `append` does a record; in the order of both."""
+        self.append(_Action(action))
+
     def close(self) -> bool:
         """Write what is left and a last checkpoint, release the file.
 
@@ -139,7 +150,7 @@ class AuditLog:
         events = self._events.copy()
         if losses > self._noted_losses:
             events.append(_event("records-lost", losses - self._noted_losses))
-        for kind, payloads in ((Kind.EVENT, events), (Kind.RECORD, records)):
+        for kind, payloads in ((Kind.EVENT, events), *_runs(records)):
             head, chained = link_all(head, kind, payloads)
             lines += chained
         unsigned = self._unsigned + len(lines)
@@ -188,6 +199,15 @@ class AuditLog:
         self.is_healthy = is_healthy
         if self._on_health is not None:
             self._on_health(is_healthy)
+
+
+def _runs(lines: list[bytes]) -> Iterable[tuple[Kind, Iterable[bytes]]]:
+    """Divide records and actions into runs of one kind, in their order."""
+    if not any(type(line) is _Action for line in lines):
+        return ((Kind.RECORD, lines),)
+    return (
+        (Kind.ACTION if kind is _Action else Kind.RECORD, tuple(run)) for kind, run in groupby(lines, type)
+    )
 
 
 def _event(name: str, count: int) -> bytes:

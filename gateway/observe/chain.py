@@ -4,11 +4,11 @@ A line is one JSON object, its bytes fixed to the last one:
 
     {"seq":N,"prev":"HEX","KIND":PAYLOAD,"hash":"HEX"}
 
-KIND is `record` (an exchange), `checkpoint` (signed) or `event` (the log about itself). PAYLOAD is a JSON
-object without line ends. HEX are 64 lower-case digits, N counts from 1 without gaps, `prev` is the
-`hash` of the line before (64 zeros for the first), and
+KIND is `record` (an exchange), `action` (what an operator did), `checkpoint` (signed) or `event` (the log
+about itself). PAYLOAD is a JSON object without line ends. HEX are 64 lower-case digits, N counts from 1
+without gaps, `prev` is the `hash` of the line before (64 zeros for the first), and
 
-    hash = SHA-256(prev, 32 bytes || N, 8 bytes big-endian || KIND, one byte R, C or E || PAYLOAD bytes)
+    hash = SHA-256(prev, 32 bytes || N, 8 bytes big-endian || KIND, one byte R, A, C or E || PAYLOAD bytes)
 
 A checkpoint's payload is {"time":T,"key":K,"signature":S}: S is Ed25519 (RFC 8032), base64url without
 padding, over
@@ -45,6 +45,7 @@ class Kind(Enum):
     """What a line holds; the value is its key, the first letter its byte in the hash."""
 
     RECORD = "record"
+    ACTION = "action"
     CHECKPOINT = "checkpoint"
     EVENT = "event"
 

@@ -147,6 +147,7 @@ def _who(identity: Identity) -> Who:
         identity.token,
         None if identity.token_id is None else clip(identity.token_id),
         None if identity.client_id is None else clip(identity.client_id),
+        identity.key_id,
     )
 
 

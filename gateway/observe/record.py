@@ -31,6 +31,7 @@ class Who(msgspec.Struct, omit_defaults=True, gc=False):
     token: str | None = None
     token_id: str | None = None
     client_id: str | None = None
+    key_id: str | None = None
 
 
 @final

@@ -61,6 +61,7 @@ class Report:
         files: Files read, oldest first.
         lines: Lines read.
         records: Lines that are records of exchanges.
+        actions: Lines that say what an operator did.
         events: Lines in which the log speaks about itself (a crash, records lost).
         checkpoints: Checkpoints whose signature was verified; without a key, those that were seen.
         unsigned: Lines after the last checkpoint.
@@ -72,6 +73,7 @@ class Report:
     files: int = 0
     lines: int = 0
     records: int = 0
+    actions: int = 0
     events: int = 0
     checkpoints: int = 0
     unsigned: int = 0
@@ -139,6 +141,8 @@ def _count(report: Report, line: Line) -> None:
     report.unsigned += 1
     if line.kind is Kind.RECORD:
         report.records += 1
+    elif line.kind is Kind.ACTION:
+        report.actions += 1
     elif line.kind is Kind.EVENT:
         report.events += 1
     else:

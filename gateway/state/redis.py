@@ -171,6 +171,11 @@ class RedisStore:
         self.unavailable = 0
 
     @property
+    def link(self) -> Link:
+        """The connection, for what else may share it; this store starts and stops it."""
+        return self._link
+
+    @property
     def is_ready(self) -> bool:
         """True while there is a connection."""
         return self._link.connection is not None

@@ -270,8 +270,9 @@ class Shares:
             share = self._shares[place] = Share(budget, key, self._place(budget, key), name, now)
             self._ring.append(place)
         elif share.budget is not budget:
+            is_other = share.budget != budget
             share.budget = budget  # after a reload: what was used stays used
-            share.is_changed = True
+            share.is_changed = share.is_changed or is_other
         return share
 
     def _place(self, budget: Budget, key: str) -> bytes:

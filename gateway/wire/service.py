@@ -181,6 +181,20 @@ class Service:
         for connection in list(self.connections):
             connection.close_if_idle()
 
+    def retire(self, is_meant: Callable[[Peer], bool]) -> int:
+        """Close connections of some peers: idle ones now, the others after the request being served.
+
+        Args:
+            is_meant: Tells which peers.
+
+        Returns:
+            How many connections are meant.
+        """
+        meant = [each for each in self.connections if each.peer is not None and is_meant(each.peer)]
+        for connection in meant:
+            connection.retire()
+        return len(meant)
+
     def abort(self) -> None:
         """Close every connection now."""
         for connection in list(self.connections):

@@ -109,13 +109,14 @@ def test_a_challenge_leads_to_a_token_that_does(
     """401 says what to ask the issuer for; the token that it gives is served. Scopes are named in one go."""
     with client(world, gateway) as http:
         weak = ask(http, FRESH, unbound(world, "stepper", scopes=[], claims={"acr": "low"}), "weak-prompt")
-        [challenge] = challenges(weak)
+        challenge, proof = challenges(weak)
         scopes = challenge.parameters["scope"].split()
         strong = unbound(world, "stepper", scopes=scopes, claims=authenticated(challenge))
         served = ask(http, FRESH, strong, "strong-prompt")
     record = gateway.record(request_id(weak))
 
     assert (401, "authentication-insufficient") == (weak.status_code, weak.json()["error"]["code"])
+    assert ("DPoP", False) == (proof.scheme, "error" in proof.parameters)
     assert challenge == (
         "Bearer",
         {
@@ -208,7 +209,7 @@ def test_two_proofs_of_a_machine(world: World, gateway: RunningGateway) -> None:
     ):
         with client(world, gateway, owner) as http:
             answer = ask(http, MACHINES, token)
-        said = [one.parameters.get("error", "") for one in challenges(answer)]
+        said = [one.parameters["error"] for one in challenges(answer) if "error" in one.parameters]
         word = "" if answer.is_success else answer.json()["error"]["code"]
         found.append((answer.status_code, word, said))
 
@@ -216,7 +217,7 @@ def test_two_proofs_of_a_machine(world: World, gateway: RunningGateway) -> None:
         (200, "", []),
         (401, "credential-rejected", ["invalid_token"]),
         (401, "credential-rejected", ["invalid_token"]),
-        (401, "credential-required", [""]),
+        (401, "credential-required", []),
         (403, "second-proof-required", []),
         (401, "credential-rejected", ["invalid_token"]),  # a bound token without its certificate is nobody's
     ]
@@ -269,6 +270,7 @@ def test_the_metadata_is_for_everybody_who_can_connect(
         "scopes_supported": ["models:chat"],
         "bearer_methods_supported": ["header"],
         "tls_client_certificate_bound_access_tokens": True,
+        "dpop_signing_alg_values_supported": ["ES256", "EdDSA", "Ed25519"],
         "dpop_bound_access_tokens_required": False,
     }
     assert "max-age=3600" in answer.headers["cache-control"]
@@ -290,9 +292,9 @@ def test_other_requests_of_that_path_are_nothing_special(world: World, gateway: 
         caller = http.get(f"{METADATA}/v1", headers={"authorization": f"Bearer {unbound(world, 'curious')}"})
 
     for answer in (stranger, other):
-        [challenge] = challenges(answer)
-        assert (401, "Bearer") == (answer.status_code, challenge.scheme)
-        assert {"realm": "https://gateway.example.org", "resource_metadata": ORIGIN + METADATA} == (
-            challenge.parameters
-        )
+        challenge, proof = challenges(answer)
+        known = {"realm": "https://gateway.example.org", "resource_metadata": ORIGIN + METADATA}
+        assert (401, "Bearer", "DPoP") == (answer.status_code, challenge.scheme, proof.scheme)
+        assert known == challenge.parameters
+        assert known | {"algs": "ES256 EdDSA Ed25519"} == proof.parameters
     assert (403, "forbidden") == (caller.status_code, caller.json()["error"]["code"])

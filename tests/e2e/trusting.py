@@ -37,6 +37,7 @@ identity:
       audience: {audience}
       algorithms: [{algorithms}]
       skew: 0s
+      introspection: {introspection}
 roles:
   researcher: {{groups: [ml-research]}}
   batch: {{groups: [batch]}}
@@ -77,7 +78,9 @@ class Trusting:
         backend: The model server.
         idp: Who is believed.
         program: What Python runs.
+        introspection: How the provider is asked about opaque tokens, as YAML; "null": it is not.
         require: What the route demands.
+        more: More lines of the backend's section.
     """
 
     def __init__(
@@ -87,7 +90,10 @@ class Trusting:
         backend: Backend,
         idp: IdentityProvider,
         program: tuple[str | Path, ...] = PROGRAM,
+        introspection: str = "null",
         require: str = 'token: {scopes: ["models:chat"]}',
+        *,
+        more: str = "",
     ) -> None:
         self.world = world
         certs = world.pki.directory
@@ -99,7 +105,8 @@ class Trusting:
                 ca=idp.ca,
                 audience=AUDIENCE,
                 algorithms=", ".join(ALGORITHMS),
-                backend=SIDECAR.format(port=backend.port, certs=certs, identity=BACKEND_ID),
+                introspection=introspection,
+                backend=SIDECAR.format(port=backend.port, certs=certs, identity=BACKEND_ID) + more,
                 audit=directory / "audit.jsonl",
                 require=require,
             )
@@ -131,3 +138,31 @@ class Trusting:
         problem = answer.json()
         record = self.gateway.record(problem["instance"].rsplit(":", 1)[1])
         return Answered(answer.status_code, problem["error"]["code"], record)
+
+
+CLIENTS = {"client_secret": "gateway-basic", "private_key_jwt": "gateway-jwt", "mtls": "gateway-mtls"}
+
+
+def authentication(way: str, idp: IdentityProvider, directory: Path) -> str:
+    """How the gateway proves itself to the provider, as YAML; keys and secrets are written to a directory."""
+    client = idp.clients[CLIENTS[way]]
+    if client.key is not None:
+        file = directory / "client.key"
+        file.write_bytes(client.key.to_pem().encode())
+        file.chmod(0o600)
+        proof = f"{{private_key: {file}, key_id: {client.key.kid}}}"
+    elif client.certificate is not None:
+        proof = f"{{certificate: {client.certificate.certificate}, private_key: {client.certificate.key}}}"
+    else:
+        file = directory / "client.secret"
+        file.write_text(str(client.secret))
+        file.chmod(0o600)
+        proof = f"file:{file}"
+    return f"{{{way}: {proof}}}"
+
+
+def introspection(way: str, idp: IdentityProvider, directory: Path) -> str:
+    """How the provider is asked about opaque tokens, as YAML."""
+    proof = authentication(way, idp, directory)
+    endpoint = idp.url("introspection")
+    return f"{{endpoint: {endpoint}, client_id: {CLIENTS[way]}, authentication: {proof}, timeout: 1s}}"

@@ -79,6 +79,9 @@ log: {{level: info, exchanges: true}}
 """
 
 
+PROOFS = "identity:\n  proofs: {nonce: required}\n"
+
+
 @final
 class World:
     """Everything that lasts as long as the tests.
@@ -189,3 +192,11 @@ def prompt(text: str, **more: Any) -> dict[str, Any]:
         "max_tokens": 16,
         "messages": [{"role": "user", "content": text}],
     } | more
+
+
+def reachable(configuration: Path, port: int, *, nonces: bool = False) -> None:
+    """Write into a configuration by which origin its gateway is reached."""
+    text = configuration.read_text()
+    text = text.replace("listen: 127.0.0.1:0\n", f"listen: 127.0.0.1:{port}\n", 1)
+    text = text.replace("server:\n", f"server:\n  origins: ['https://localhost:{port}']\n", 1)
+    configuration.write_text(text.replace("identity:\n", PROOFS, 1) if nonces else text)

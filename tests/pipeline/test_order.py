@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING
 
 import msgspec
@@ -16,10 +16,15 @@ from gateway.core.refusal import LimitState, Reason, Refusal, Source, refuse
 from gateway.core.route import Requirements
 from tests.doubles.line import ID, PEER, STRANGER, Line
 from tests.doubles.outside import FakeAnswer
+from tests.unit.stages.identify.parts import NOW, signer
+from tests.unit.stages.identify.proofs import NONCES, accepting, bound_token, proof_for
 
 if TYPE_CHECKING:
     from collections.abc import Callable
 
+    from gateway.stages.identify.nonce import Nonces
+
+HOLDER = signer("ES256", "holder")
 SERVED = [
     "identify",
     "policy.enter",
@@ -109,6 +114,25 @@ def test_the_proofs_are_of_one_request(line: Line) -> None:
         "the-rule",
     )
     assert b'{"canonical":true}' == outbound.body
+
+
+@pytest.mark.parametrize(("nonces", "expected"), [(NONCES, True), (None, False)])
+def test_who_proves_a_key_is_given_the_next_nonce(line: Line, nonces: Nonces | None, expected: bool) -> None:
+    """With the answer itself, where nonces are demanded (RFC 9449, section 8.2); nobody else gets one."""
+    line.clock.now = NOW
+    line.peer = STRANGER
+    line.set_route(require=Requirements(bound=True, binding="key"))
+    line.gateway.runtime = replace(line.runtime(), identification=accepting(nonces=nonces))
+    token = bound_token()
+    nonce = NONCES.make(HOLDER.thumbprint, NOW)
+    proof = proof_for(token, nonce=nonce)
+    line.headers.fields = {b"authorization": f"DPoP {token}".encode(), b"dpop": proof.encode()}
+    ex = line.run()
+
+    assert ex.identity is not None
+    assert (Outcome.SERVED, ("dpop", "jwt")) == (ex.outcome, ex.identity.methods)
+    assert expected is (f"dpop-nonce: {nonce}\r\n".encode() in line.reply.headers)
+    assert b"dpop" not in line.backends.asked[0][0].headers.lower()
 
 
 @dataclass

@@ -12,11 +12,15 @@ from typing import TYPE_CHECKING, Final
 from gateway.config.checks import (
     bindings,
     certificates,
+    domains,
+    exchanges,
     exposure,
     identities,
     keys,
     limits,
     metadata,
+    opaque,
+    revocations,
     routes,
     signals,
 )
@@ -37,8 +41,11 @@ CHECKS: Final[tuple[Callable[[Subject], Iterable[Finding]], ...]] = (
     exposure.check_traces,
     identities.check_issuers,
     keys.check_keys,
+    identities.check_proofs,
     identities.check_roles,
     identities.check_anonymous,
+    opaque.check_introspection,
+    opaque.check_gateway_keys,
     signals.check_signals,
     routes.check_names,
     routes.check_matches,
@@ -50,7 +57,13 @@ CHECKS: Final[tuple[Callable[[Subject], Iterable[Finding]], ...]] = (
     limits.check_prices,
     metadata.check_metadata,
     bindings.check_bindings,
+    exchanges.check_exchanges,
+    revocations.check_staleness,
+    revocations.check_secret,
+    revocations.check_journal,
+    revocations.check_continuous,
     certificates.check_files,
+    domains.check_trust_domains,
 )
 
 

@@ -13,8 +13,17 @@ if TYPE_CHECKING:
     from gateway.config.trust import Role
 
 MAX_SKEW: Final = 60.0  # seconds
+MAX_PROOF_AGE: Final = 300.0  # seconds
+MAX_PROOF_AHEAD: Final = 60.0  # seconds
+MAX_NONCE_LIFETIME: Final = 3600.0  # seconds
 TOKEN_LINES: Final = ("groups", "claims", "subjects", "clients", "roles_from_token")
-READS: Final = (("identity", "issuers"), ("server", "tls"), ("identity", "anonymous"))
+READS: Final = (
+    ("identity", "issuers"),
+    ("server", "tls"),
+    ("identity", "anonymous"),
+    ("identity", "keys"),
+    ("identity", "trust_domains"),
+)
 
 
 def check_issuers(subject: Subject) -> Iterator[Finding]:
@@ -31,6 +40,40 @@ def check_issuers(subject: Subject) -> Iterator[Finding]:
             yield Finding((*path, "skew"), message, "write at most `60s`, and synchronise the clocks")
 
 
+def check_proofs(subject: Subject) -> Iterator[Finding]:
+    """Proofs of possession can be checked, and soon become worthless."""
+    identity = subject.settings.identity
+    proofs = identity.proofs
+    path = ("identity", "proofs")
+    if "proofs" in identity.model_fields_set:
+        reads: tuple[tuple[str, ...], ...] = (("server", "origins"),)
+        if not subject.settings.server.origins:
+            message = "no origin is named: nobody can tell which URLs proofs of possession are made for"
+            mend = "add `origins: [https://gateway.example.org]` to `server`, or remove `proofs`"
+            yield Finding(path, message, mend, reads, is_key=True)
+        if not identity.issuers:
+            message = "`proofs` has no effect: no issuer of tokens is believed"
+            mend = "add an issuer to `identity.issuers`, or remove `proofs`"
+            yield Finding(path, message, mend, READS[:1], is_key=True)
+    for key, most, text in (
+        ("max_age", MAX_PROOF_AGE, "5m"),
+        ("ahead", MAX_PROOF_AHEAD, "60s"),
+        ("nonce_lifetime", MAX_NONCE_LIFETIME, "1h"),
+    ):
+        if getattr(proofs, key) > most:
+            message = "a proof that somebody copied would be good for this long elsewhere"
+            yield Finding((*path, key), message, f"write at most `{text}`, and synchronise the clocks")
+    state = subject.settings.state
+    if proofs.nonce == "required" and state.url.scheme != "memory" and state.password is None:
+        message = "anybody could make nonces: their key comes from the store's password, and it has none"
+        yield Finding((*path, "nonce"), message, "add `password:` to `state`", (("state",),))
+    if proofs.nonce == "never" and "nonce_lifetime" in proofs.model_fields_set:
+        message = "`nonce_lifetime` has no effect: no nonces are made"
+        yield Finding(
+            (*path, "nonce_lifetime"), message, "write `nonce: required`, or remove it", is_key=True
+        )
+
+
 def check_anonymous(subject: Subject) -> Iterator[Finding]:
     """Somebody can be identified, and letting strangers in is said loudly."""
     settings = subject.settings
@@ -38,7 +81,12 @@ def check_anonymous(subject: Subject) -> Iterator[Finding]:
         message = "callers without any credential are let in"
         mend = "remove `anonymous` unless the models behind these roles are for everybody"
         yield Finding(("identity", "anonymous"), message, mend, is_warning=True, is_key=True)
-    elif not settings.identity.issuers and not _asks_for_certificates(subject):
+    elif not (
+        settings.identity.keys is not None
+        or settings.identity.issuers
+        or settings.identity.trust_domains
+        or _asks_for_certificates(subject)
+    ):
         message = "nobody can be identified: there are no issuers, and no client certificates are asked for"
         mend = "add an issuer to `identity`, or `client_certificate: required` to `server.tls`"
         yield Finding(("identity",), message, mend, READS, is_key=True)
@@ -52,6 +100,8 @@ def check_roles(subject: Subject) -> Iterator[Finding]:
     for name, role in settings.roles.items():
         path = ("roles", name)
         if anonymous is not None and name in anonymous.roles:
+            continue
+        if settings.identity.keys is not None:  # a key names its roles itself
             continue
         if not role.model_fields_set or not any(getattr(role, line) for line in role.model_fields_set):
             message = f"nothing can match the role `{name}`"
@@ -78,6 +128,7 @@ def _is_reachable(subject: Subject, role: Role) -> bool:
     has_certificates = _asks_for_certificates(subject)
     if has_tokens and any(getattr(role, line) for line in TOKEN_LINES):
         return True
-    return (bool(role.spiffe) and (has_tokens or has_certificates)) or (
+    has_domains = bool(subject.settings.identity.trust_domains)
+    return (bool(role.spiffe) and (has_tokens or has_certificates or has_domains)) or (
         bool(role.certificates) and has_certificates
     )

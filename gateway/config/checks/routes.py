@@ -16,12 +16,13 @@ if TYPE_CHECKING:
 
     from gateway.config.authentication import AuthenticationRequirement
     from gateway.config.checks.findings import Subject
-    from gateway.config.routing import Route, Rule
+    from gateway.config.routing import Requirements, Route, Rule
+    from gateway.config.source import Path
 
 # fields that the gateway itself decides: RFC 9110, section 7.6.1, and every client credential
 OWN_HEADERS: Final = frozenset(
-    b"api-key authorization connection content-encoding content-length cookie date forwarded host "
-    b"keep-alive proxy-authenticate proxy-authorization proxy-connection server set-cookie te trailer "
+    b"api-key authorization connection content-encoding content-length cookie date dpop-nonce forwarded "
+    b"host keep-alive proxy-authenticate proxy-authorization proxy-connection server set-cookie te trailer "
     b"transfer-encoding upgrade via x-api-key x-forwarded-for x-forwarded-host x-forwarded-proto "
     b"x-gateway-assertion x-real-ip".split()
 )
@@ -101,19 +102,29 @@ def check_requirements(subject: Subject) -> Iterator[Finding]:
             message = "a client certificate is demanded, but the listener never asks for one"
             mend = "write `client_certificate: required` (or `optional`) in `server.tls`"
             yield Finding((*path, "certificate"), message, mend, (("server", "tls"),))
-        for key in ("token", "authentication"):
-            if getattr(needs, key) is not None and not subject.settings.identity.issuers:
-                message = "a token is demanded, but no issuer is believed"
-                mend = "add an issuer to `identity.issuers`"
-                yield Finding((*path, key), message, mend, (("identity", "issuers"),), is_key=True)
+        yield from _check_token(subject, path, needs)
         if needs.authentication is not None:
             yield from _authentication((*path, "authentication"), needs.authentication, asks=asks)
-        if needs.token is not None and needs.token.bound and not asks:
-            message = (
-                "a token bound to the client certificate is demanded, but the listener never asks for one"
-            )
-            mend = "write `client_certificate: required` (or `optional`) in `server.tls`"
-            yield Finding((*path, "token", "bound"), message, mend, (("server", "tls"),))
+        if needs.token is not None and needs.token.bound:
+            yield from _binding((*path, "token", "bound"), needs.token.bound, subject, asks=asks)
+
+
+def _binding(path: tuple[str | int, ...], bound: str, subject: Subject, *, asks: bool) -> Iterator[Finding]:
+    """The binding that is demanded can be had: certificates are asked for, or proofs can be checked."""
+    takes_proofs = bool(subject.settings.server.origins)
+    tls, origins = ("server", "tls"), ("server", "origins")
+    if bound == "certificate" and not asks:
+        message = "a token bound to the client certificate is demanded, but the listener never asks for one"
+        yield Finding(
+            path, message, "write `client_certificate: required` (or `optional`) in `server.tls`", (tls,)
+        )
+    elif bound == "key" and not takes_proofs:
+        message = "a proof of possession is demanded, but no origin is named that it could be made for"
+        yield Finding(path, message, "add `origins: [https://gateway.example.org]` to `server`", (origins,))
+    elif not asks and not takes_proofs:
+        message = "a bound token is demanded, but neither certificates nor proofs of possession can be shown"
+        mend = "write `client_certificate: required` in `server.tls`, or add `origins:` to `server`"
+        yield Finding(path, message, mend, (tls, origins))
 
 
 def _authentication(
@@ -131,6 +142,25 @@ def _authentication(
         message = "two proofs are demanded, but the listener never asks for a client certificate"
         mend = "write `client_certificate: required` (or `optional`) in `server.tls`"
         yield Finding((*path, key), message, mend, (("server", "tls"),))
+
+
+def _check_token(subject: Subject, path: Path, needs: Requirements) -> Iterator[Finding]:
+    """Somebody can have what is demanded: a token, or a gateway key in its place."""
+    identity = subject.settings.identity
+    allows_keys = needs.token is not None and needs.token.keys == "allow"
+    if allows_keys and identity.keys is None:
+        message = "gateway keys are allowed here, but there are none"
+        mend = "add `identity.keys`, or remove this line"
+        yield Finding((*path, "token", "keys"), message, mend, (("identity", "keys"),))
+    if allows_keys and needs.authentication is not None:
+        message = "a gateway key says nothing about an authentication: it would be refused"
+        yield Finding((*path, "token", "keys"), message, "remove it, or `authentication:`", is_key=True)
+    for key in ("token", "authentication"):
+        is_met = key == "token" and allows_keys and identity.keys is not None
+        if getattr(needs, key) is not None and not identity.issuers and not is_met:
+            message = "a token is demanded, but no issuer is believed"
+            mend = "add an issuer to `identity.issuers`"
+            yield Finding((*path, key), message, mend, (("identity", "issuers"),), is_key=True)
 
 
 def check_rules(subject: Subject) -> Iterator[Finding]:

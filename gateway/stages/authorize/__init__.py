@@ -50,6 +50,12 @@ __all__ = [
 _UNKNOWN: Final = Refusal(Reason.ROUTE_UNKNOWN, DENIED)
 EXPIRED: Final = Refusal(Reason.TOKEN_EXPIRED, "The credential expired before the body had arrived.")
 
+BINDINGS: Final = {
+    "": "This route requires an access token that is bound to the client certificate or to a key.",
+    "certificate": "This route requires an access token that is bound to the client certificate.",
+    "key": "This route requires an access token that is bound to a key.",
+}
+
 
 def enter(identity: Identity, route: Route | None, call: Call, now: float) -> Entry:
     """Decide what the head of a request decides: route, rules as far as known, and requirements.
@@ -75,7 +81,7 @@ def enter(identity: Identity, route: Route | None, call: Call, now: float) -> En
     if route is None:
         raise Refused(_UNKNOWN)
     require = route.require
-    if identity.token is None and _needs_token(require):
+    if identity.token is None and _needs_token(require) and not _key_will_do(require, identity):
         raise refuse(Reason.TOKEN_REQUIRED, "This route requires an access token.")
     refusal = route.policy.enter(identity, call, now)
     if refusal is not None:
@@ -111,6 +117,11 @@ def authorize(entry: Entry, call: Call, vetted: Vetted, risk: Risk, now: float) 
     return issue_permit(entry, vetted.prompt.model, decision)
 
 
+def _key_will_do(require: Requirements, identity: Identity) -> bool:
+    """Tell whether a gateway key stands for the token; never for how somebody authenticated."""
+    return require.key and identity.key_id is not None and require.authentication is None
+
+
 def _needs_token(require: Requirements) -> bool:
     return (
         require.token
@@ -125,11 +136,8 @@ def _require(require: Requirements, identity: Identity, now: float) -> None:
     """Check the credentials. Written so that a missing or odd number fails."""
     if require.certificate and identity.certificate is None:
         raise refuse(Reason.CERTIFICATE_REQUIRED, "This route requires a client certificate.")
-    if require.bound and not identity.bound:
-        raise refuse(
-            Reason.TOKEN_UNBOUND,
-            "This route requires an access token that is bound to the client certificate.",
-        )
+    if require.bound and not _is_bound(identity, require.binding):
+        raise refuse(Reason.TOKEN_UNBOUND, BINDINGS[require.binding])
     scopes = () if require.scopes <= identity.scopes else tuple(sorted(require.scopes))
     if require.authentication is not None:
         refusal = require.authentication(identity, now)
@@ -144,3 +152,8 @@ def _require(require: Requirements, identity: Identity, now: float) -> None:
         raise refuse(
             Reason.TOKEN_TOO_OLD, f"This route requires an access token of at most {max_age:g} seconds."
         )
+
+
+def _is_bound(identity: Identity, binding: str) -> bool:
+    """Tell whether the token is bound, and to what is demanded: "certificate", "key", or "" for either."""
+    return identity.bound and (not binding or identity.binding in {binding, "both"})

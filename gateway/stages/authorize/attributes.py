@@ -230,7 +230,12 @@ ATTRIBUTES: tuple[Attribute, ...] = (
     Attribute("identity.scopes", _L, "", "OAuth scopes, sorted", _H, lambda f: f.identity.scopes),
     Attribute("identity.spiffe_id", _S, "", "may be absent", _H, lambda f: f.identity.spiffe_id),
     Attribute(
-        "identity.methods", _L, "", "verified credentials: jwt, mtls", _H, lambda f: f.identity.methods
+        "identity.methods",
+        _L,
+        "",
+        "verified credentials, sorted: dpop, jwt, key, mtls, opaque",
+        _H,
+        lambda f: f.identity.methods,
     ),
     Attribute("identity.claims", Kind.CLAIMS, "", "verified claims of the token", _H, _claims),
     Attribute(
@@ -246,7 +251,15 @@ ATTRIBUTES: tuple[Attribute, ...] = (
     Attribute("token.age", Kind.INT, "s", "since `iat`, rounded up; absent without token", _H, _token_age),
     Attribute("token.expires_in", Kind.INT, "s", "rounded down; absent without token", _H, _token_expires_in),
     Attribute(
-        "token.bound", Kind.BOOL, "", "bound to the certificate (RFC 8705)", _H, lambda f: f.identity.bound
+        "token.bound", Kind.BOOL, "", "bound to the certificate or to a key", _H, lambda f: f.identity.bound
+    ),
+    Attribute(
+        "token.binding",
+        _S,
+        "",
+        "to what: none, certificate (RFC 8705), key (RFC 9449), both",
+        _H,
+        lambda f: f.identity.binding,
     ),
     Attribute("auth.acr", _S, "", "`acr`; may be absent", _H, lambda f: f.identity.acr),
     Attribute("auth.amr", _L, "", "`amr`, maybe empty", _H, lambda f: f.identity.amr),

@@ -1,4 +1,4 @@
-"""Takes a bearer token from its field value to an identity. The slow path: cached by the caller.
+"""Takes a token from its field value to what it proves. The slow path: cached by the caller.
 
 The only wait is for an issuer's keys, when a token names one that is not known yet.
 """
@@ -6,7 +6,8 @@ The only wait is for an issuer's keys, when a token names one that is not known 
 from __future__ import annotations
 
 import re
-from typing import TYPE_CHECKING, Final
+from dataclasses import replace
+from typing import TYPE_CHECKING, Final, NamedTuple
 
 from gateway.core.refusal import Reason, Refusal, Refused, Source
 from gateway.stages.identify.binding import check_binding
@@ -21,12 +22,14 @@ if TYPE_CHECKING:
     from gateway.stages.identify.issuer import Issuer
 
 # RFC 9110, section 11.4, narrowed to exactly one space and the characters of token68.
-_BEARER: Final = re.compile(rb"bearer ([A-Za-z0-9._~+/=-]+)", re.IGNORECASE)
-_SCHEME: Final = re.compile(rb"bearer(?![!#$%&'*+.^_`|~0-9A-Za-z-])", re.IGNORECASE)
+_TOKEN: Final = re.compile(rb"(bearer|dpop) ([A-Za-z0-9._~+/=-]+)", re.IGNORECASE)
+_SCHEME: Final = re.compile(rb"(?:bearer|dpop)(?![!#$%&'*+.^_`|~0-9A-Za-z-])", re.IGNORECASE)
 
-SCHEME: Final = Refusal(Reason.CREDENTIAL_SCHEME, "The only accepted authorization scheme is Bearer.")
+SCHEME: Final = Refusal(
+    Reason.CREDENTIAL_SCHEME, "The only accepted authorization schemes are Bearer and, where offered, DPoP."
+)
 MALFORMED: Final = Refusal(
-    Reason.TOKEN_MALFORMED, "The Authorization field is not 'Bearer', one space, one token."
+    Reason.TOKEN_MALFORMED, "The Authorization field is not a scheme, one space, one token."
 )
 KEY_UNKNOWN: Final = Refusal(Reason.TOKEN_KEY_UNKNOWN, "The token's key is not one of its issuer's.")
 KEYS_UNAVAILABLE: Final = Refusal(
@@ -37,12 +40,30 @@ KEYS_UNAVAILABLE: Final = Refusal(
 )
 
 
-def bearer_token(value: bytes) -> bytes | Refusal:
-    """Cut the token out of an `Authorization` value (RFC 6750, section 2.1)."""
-    match = _BEARER.fullmatch(value)
+class Presented(NamedTuple):
+    """A token, and whether it came under a scheme that promises a proof of possession."""
+
+    token: bytes
+    has_proof: bool
+
+
+def presented_token(value: bytes) -> Presented | Refusal:
+    """Cut the token out of an `Authorization` value (RFC 6750, section 2.1; RFC 9449, section 7.1)."""
+    match = _TOKEN.fullmatch(value)
     if match is not None:
-        return match[1]
+        return Presented(match[2], match[1].lower() == b"dpop")
     return MALFORMED if _SCHEME.match(value) else SCHEME
+
+
+def named(refusal: Refusal, digest: bytes) -> Refusal:
+    """Say in the record which token was refused to whoever showed it: others with it tell whose it is.
+
+    Args:
+        refusal: Of a token that is genuine: what refuses is who shows it, and how.
+        digest: SHA-256 of the token; records name tokens by its first 16 hex digits.
+    """
+    token = f"token {digest.hex()[:16]}"
+    return replace(refusal, note=f"{refusal.note}; {token}" if refusal.note else token)
 
 
 async def find_key(keys: KeySet, kid: str | None, algorithm: str) -> object:
@@ -68,8 +89,10 @@ async def verify(
     issuers: Mapping[str, Issuer],
     certificate: PeerCertificate | None,
     now: float,
+    *,
+    has_proof: bool = False,
 ) -> Verified:
-    """Verify a token and its binding to the connection.
+    """Verify a token and its binding to the connection; a proof of possession is checked by the caller.
 
     Args:
         token: The compact token; attacker-controlled.
@@ -77,6 +100,7 @@ async def verify(
         issuers: Trusted issuers by `iss`.
         certificate: The connection's certificate, or None.
         now: Seconds since the epoch.
+        has_proof: True if the token came under the scheme DPoP.
 
     Raises:
         Refused: One of the `TOKEN_*` reasons.
@@ -89,9 +113,9 @@ async def verify(
     dates = check(unverified, key, now)
     if isinstance(dates, Refusal):
         raise Refused(dates)
-    refusal = check_binding(unverified.claims, certificate)
+    refusal = check_binding(unverified.claims, certificate, has_proof=has_proof)
     if refusal is not None:
-        raise Refused(refusal)
+        raise Refused(named(refusal, digest))
     return Verified(
         unverified.claims,
         unverified.issuer,

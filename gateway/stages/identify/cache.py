@@ -9,6 +9,7 @@ from __future__ import annotations
 
 from typing import Generic, TypeVar, final
 
+from gateway.core.gateway_key import GatewayKeys  # noqa: TC001 - the compiler reads annotations of classes
 from gateway.core.identity import Identity  # noqa: TC001 - the compiler reads annotations of classes
 from gateway.core.ports import KeySet  # noqa: TC001 - likewise
 
@@ -35,7 +36,7 @@ class Proven:
         since: float,
         until: float,
         generation: int,
-        keys: KeySet | None,
+        keys: KeySet | GatewayKeys | None,
         identity: Identity,
         cleared: int = 0,
     ) -> None:

@@ -30,7 +30,7 @@ def check_certificate(certificate: PeerCertificate, now: float) -> Refusal | Non
     Returns:
         None if it proves somebody now, or why not.
     """
-    if now > certificate.not_after:
+    if now >= certificate.not_after:  # what an identity proves ends then: the same second for all
         return EXPIRED
     if now < certificate.not_before:
         return NOT_YET

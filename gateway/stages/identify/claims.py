@@ -18,8 +18,9 @@ if TYPE_CHECKING:
 
 MAX_DATE: Final = 253_402_300_799  # the last second of the year 9999
 MAX_NAME_CHARACTERS: Final = 512
-REQUIRED_STRINGS: Final = ("sub",)
-REQUIRED_STRINGS_OF_ACCESS_TOKENS: Final = ("sub", "client_id", "jti")  # RFC 9068, section 2.2
+# How callers without a `sub` are named (`opaque`): no issuer may call anybody so, or two were one.
+CLIENT_SUBJECT: Final = "client_id="
+REQUIRED_STRINGS_OF_ACCESS_TOKENS: Final = ("client_id", "jti")  # beside `sub`: RFC 9068, section 2.2
 
 AUDIENCE_MISSING: Final = Refusal(Reason.TOKEN_CLAIM_MISSING, "The token has no 'aud'.", rule="aud")
 AUDIENCE_REFUSED: Final = Refusal(Reason.TOKEN_AUDIENCE, "The token was not issued for this gateway alone.")
@@ -64,6 +65,14 @@ def check_name(claims: Mapping[str, object], name: str) -> Refusal | None:
     if not isinstance(value, str) or not 0 < len(value) <= MAX_NAME_CHARACTERS or not value.isprintable():
         return invalid(name)
     return None
+
+
+def check_subject(claims: Mapping[str, object]) -> Refusal | None:
+    """Check that `sub` is a name, and none that only this gateway gives."""
+    refusal = check_name(claims, "sub")
+    if refusal is None and str(claims["sub"]).startswith(CLIENT_SUBJECT):
+        return invalid("sub")
+    return refusal
 
 
 def check_audience(claims: Mapping[str, object], audience: str) -> Refusal | None:
@@ -113,9 +122,10 @@ def check_claims(claims: Mapping[str, object], issuer: Issuer, typ: str, now: fl
     """
     if claims.get("iss") != issuer.issuer:
         return invalid("iss")
-    names = REQUIRED_STRINGS_OF_ACCESS_TOKENS if typ == ACCESS_TOKEN else REQUIRED_STRINGS
+    refusal = check_subject(claims)
+    names = REQUIRED_STRINGS_OF_ACCESS_TOKENS if typ == ACCESS_TOKEN else ()
     for name in names:
-        refusal = check_name(claims, name)
-        if refusal is not None:
-            return refusal
+        refusal = refusal or check_name(claims, name)
+    if refusal is not None:
+        return refusal
     return check_audience(claims, issuer.audience) or check_dates(claims, issuer, now)

@@ -30,11 +30,21 @@ class Compact(NamedTuple):
     signed: bytes
 
 
+def base64url(data: bytes) -> str:
+    """Encode without padding (RFC 7515, section 2)."""
+    return urlsafe_b64encode(data).rstrip(b"=").decode()
+
+
 def _decode(segment: bytes) -> bytes | None:
     if len(segment) % 4 == 1:
         return None
     data = urlsafe_b64decode(segment + b"=" * (-len(segment) % 4))
     return data if urlsafe_b64encode(data).rstrip(b"=") == segment else None
+
+
+def is_compact(token: bytes) -> bool:
+    """Tell whether a token is a JWS by its look: whatever else it is, it is never shown to an issuer."""
+    return _SHAPE.fullmatch(token) is not None
 
 
 def split(token: bytes) -> Compact | Refusal:

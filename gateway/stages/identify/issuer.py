@@ -53,7 +53,7 @@ class Issuer:
 
     def __post_init__(self) -> None:
         # "issuer|subject" is a caller's name: a bar in the issuer would make two callers one.
-        if not self.issuer or "|" in self.issuer or self.issuer == "anonymous":
+        if not self.issuer or "|" in self.issuer or self.issuer in {"anonymous", "key"}:
             raise ValueError("issuer must be a name without '|'")
         if not self.audience:
             raise ValueError("audience must not be empty")

@@ -12,8 +12,28 @@ from aiohttp import ClientSession
 from aiohttp.web import SockSite
 
 from gateway.admin import AdminSources, build_admin, build_admin_runner
+from gateway.credentials.clock import SystemClock
 
 TOKEN = "t0ken"
+
+
+class NoOperations:
+    """Nothing runs and nothing is revoked."""
+
+    async def revoke(self, revocations: object, by: str) -> tuple[int, bool]:
+        raise AssertionError(revocations)
+
+    async def release(self, id: str, by: str) -> None:
+        return None
+
+    def held(self) -> tuple[()]:
+        return ()
+
+    def state(self) -> dict[str, object]:
+        return {}
+
+    def running(self) -> tuple[()]:
+        return ()
 
 
 class Gateway:
@@ -33,6 +53,8 @@ class Gateway:
             metrics=self.metrics,
             keys=lambda: {"keys": [{"kty": "OKP"}]},
             status=lambda: {"version": "1.0", "uptime": 5},
+            operations=NoOperations(),
+            clock=SystemClock(),
         )
 
 

@@ -6,6 +6,7 @@ from types import SimpleNamespace
 from typing import TYPE_CHECKING
 
 import jwt
+import msgspec
 import pytest
 from cryptography.hazmat.primitives.asymmetric import rsa
 
@@ -13,7 +14,8 @@ from gateway.core.limits import ConcurrencyLimit, RateLimit
 from gateway.core.refusal import Reason, StepUp
 from gateway.core.route import Requirements
 from gateway.credentials.development import fingerprint
-from gateway.credentials.signing import generate_key, private_pem
+from gateway.credentials.signing import Signer, generate_key, private_pem
+from gateway.stages.identify.proof_key import KEY_REFUSED, ProofKey, thumbprint
 from tests.unit.app.settings import FULL, line_of
 from tests.unit.stages.authorize.material import NOW, an_identity
 
@@ -32,7 +34,7 @@ def test_everything_is_compiled(directory: Directory) -> None:
     assert {"https://idp.example.org", "https://other.example.org"} == made.identification.issuers.keys()
     assert 2 == len(made.key_sets)
     assert made.identification.anonymous_roles is None
-    assert None not in {made.server_tls, made.admin_tls, made.checkpoint_key}
+    assert None not in {made.client_trust, made.admin_tls, made.checkpoint_key}
     assert ("correct-horse", None) == (made.admin_token, made.state_password)
     assert made.version == directory.load().digest[:16]
 
@@ -42,7 +44,7 @@ def test_assertions_are_for_one_backend_on_our_own_connections(directory: Direct
     text = FULL.replace("  llama:\n", "  llama:\n    audience: https://llama.example\n").replace(
         "assertions: {", "assertions: {single_use: true, "
     )
-    onward = directory.compile(text).onward
+    onward = directory.compile(text).onward.onward
     call = SimpleNamespace(id="request-1")
     identity = SimpleNamespace(
         subject="ada", issuer="i", expires=2e9, roles=(), methods=(), spiffe_id=None, certificate=None
@@ -266,3 +268,45 @@ def test_everything_is_found_at_once(directory: Directory) -> None:
     assert 4 <= len(found)
     assert sorted(lines) == lines
     assert {line_of(text, part) for part in ("max_tokns", "[oracle]", "credential:", "token:")} <= set(lines)
+
+
+@pytest.mark.parametrize(
+    ("more", "expected"),
+    [
+        ("", ({"ES256", "EdDSA", "Ed25519"}, 60.0, 5.0, None)),
+        (
+            "  proofs: {algorithms: [PS256], max_age: 30s, ahead: 1s, nonce: required, nonce_lifetime: 90s}\n",
+            ({"PS256"}, 30.0, 1.0, 90.0),
+        ),
+    ],
+)
+def test_proofs_are_taken_where_an_origin_is_named(
+    directory: Directory, more: str, expected: tuple[object, ...]
+) -> None:
+    """For the origins of the configuration alone, and under its rules; without an origin not at all."""
+    text = FULL.replace(
+        "  listen: 127.0.0.1:0\n", "  listen: 127.0.0.1:0\n  origins: [https://Gateway:443]\n", 1
+    )
+    possession = directory.compile(
+        text.replace("identity:\n", f"identity:\n{more}", 1)
+    ).identification.possession
+    assert possession is not None
+    rules = possession.rules
+    lifetime = None if rules.nonces is None else rules.nonces.lifetime
+
+    assert expected == (rules.algorithms, rules.max_age, rules.ahead, lifetime)
+    assert ("https://gateway",) == rules.origins
+    assert directory.compile(FULL).identification.possession is None
+
+
+def test_keys_of_proofs_are_read_strictly(directory: Directory) -> None:
+    """By the parser that reads issuers' keys: public ones for signatures, with what they may verify."""
+    text = FULL.replace("  listen: 127.0.0.1:0\n", "  listen: 127.0.0.1:0\n  origins: [https://gateway]\n", 1)
+    possession = directory.compile(text).identification.possession
+    assert possession is not None
+    jwk = Signer(generate_key("ES256")).public
+    header = msgspec.json.encode({"typ": "dpop+jwt", "alg": "ES256", "jwk": jwk})
+    encryption = msgspec.json.encode({"typ": "dpop+jwt", "alg": "ES256", "jwk": jwk | {"use": "enc"}})
+
+    assert isinstance(possession.keys.find(header, thumbprint(jwk)), ProofKey)
+    assert KEY_REFUSED is possession.keys.find(encryption, thumbprint(jwk))

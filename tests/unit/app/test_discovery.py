@@ -5,8 +5,9 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any
 
 import msgspec
+import pytest
 
-from gateway.app.discovery import documents, metadata_url
+from gateway.app.discovery import documents, metadata_url, proof_algorithms
 from gateway.core.route import WELL_KNOWN_METADATA
 from tests.unit.app.settings import FULL
 
@@ -81,6 +82,34 @@ def test_proofs_of_possession(directory: Directory) -> None:
         read = msgspec.json.decode(document.body)
         assert expected is read["dpop_bound_access_tokens_required"]
         assert read["tls_client_certificate_bound_access_tokens"] is False
+
+
+@pytest.mark.parametrize(
+    ("bound", "expected"), [(("key", "key"), True), (("key", "either"), False), (("key", ""), False)]
+)
+def test_proofs_are_required_where_every_route_demands_a_key(
+    directory: Directory, bound: tuple[str, str], expected: bool
+) -> None:
+    """Then no certificate could do, though one is asked for."""
+    settings = directory.compile(KNOWN).settings
+    route = settings.routes[0]
+    assert route.require.token is not None
+    routes = tuple(
+        route.model_copy(
+            update={
+                "require": route.require.model_copy(
+                    update={"token": route.require.token.model_copy(update={"bound": each})}
+                )
+            }
+        )
+        for each in bound
+    )
+    changed = settings.model_copy(update={"routes": routes})
+    [document] = documents(changed, proof_algorithms(changed)).values()
+    read = msgspec.json.decode(document.body)
+
+    assert expected is read["dpop_bound_access_tokens_required"]
+    assert ["ES256", "EdDSA", "Ed25519"] == read["dpop_signing_alg_values_supported"]
 
 
 def test_issuers_that_nobody_can_look_up_are_left_out(directory: Directory) -> None:

@@ -142,8 +142,8 @@ def test_settings_reach_the_key_sets(directory: Directory) -> None:
     assert isinstance(file, FileKeySet)
     assert isinstance(discovered, UrlKeySet)
     assert 2.0 == discovered.pause()
-    assert frozenset({("https", "k.example", 443)}) == discovered._source._origins  # type: ignore[attr-defined]
-    reach = discovered._source._fetcher._reach  # type: ignore[attr-defined]
+    assert frozenset({("https", "k.example", 443)}) == discovered.source._origins  # type: ignore[attr-defined]
+    reach = discovered.source._fetcher._reach  # type: ignore[attr-defined]
     assert reach.permits("other.example.org", "10.0.0.1")
     assert not reach.permits("other.example.org", "8.8.8.8")
 

@@ -147,10 +147,10 @@ async def test_it_serves_and_stops(directory: Directory, sink: LogSink) -> None:
     assert answer.startswith(b"HTTP/1.1 200 OK\r\n")
     assert answer.endswith(b"\r\n\r\nhi")
     assert refused.startswith(b"HTTP/1.1 403 ")
-    assert ["ready", "draining"] == said
+    assert ["operators-unproven", "ready", "draining"] == said
     assert (process.addresses["listen"], process.addresses["admin"]) == (
-        lines[0]["listen"],
-        lines[0]["admin"],
+        lines[1]["listen"],
+        lines[1]["admin"],
     )
     assert ["served", "refused"] == [record["outcome"] for record in records(directory)]
     assert 0 == main(["audit", "verify", str(directory.path / "audit/gateway.jsonl")])
@@ -169,7 +169,7 @@ async def test_operators_are_told(directory: Directory, sink: LogSink) -> None:
         not_ready = await ask(where, "/readyz")
         process._is_ready = True
 
-    assert {"serving": True, "audit": True, "state": True} == ready["parts"]
+    assert {"serving": True, "audit": True, "state": True, "revocations": True} == ready["parts"]
     assert not_ready.startswith(b"HTTP/1.1 503 ")
     assert (["all"], True) == (status["routes"], status["ready"])
     assert ["OKP"] == [key["kty"] for key in keys["keys"]]
@@ -272,6 +272,7 @@ async def test_state_in_redis(directory: Directory, sink: LogSink, tmp_path: Pat
 
     assert answer.startswith(b"HTTP/1.1 502 ")  # admitted; there is no model
     assert ready["parts"]["state"]
+    assert ready["parts"]["revocations"]
 
 
 @pytest.mark.parametrize("which", ["listen", "admin"])

@@ -4,13 +4,16 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
+import pytest
 from structlog.testing import capture_logs
 
-from gateway.app.shared_state import _reporter, _server, make_state
+from gateway.app.shared_state import _reporter, make_once, make_state, server_of
 from gateway.state.counters import MemoryCounters
 from gateway.state.memory import MemoryStore
+from gateway.state.once import MemoryOnce
 from gateway.state.redis import RedisStore
 from gateway.state.redis_counters import RedisCounters
+from gateway.state.redis_once import RedisOnce
 from tests.unit.app.settings import CLOCK, FULL
 
 if TYPE_CHECKING:
@@ -42,11 +45,20 @@ async def test_redis_is_not_connected_yet(directory: Directory) -> None:
     assert not store.is_ready
 
 
+@pytest.mark.parametrize(("state", "expected"), [("", MemoryOnce), (REDIS, RedisOnce)])
+def test_what_is_used_once_lives_where_limits_do(directory: Directory, state: str, expected: type) -> None:
+    """In this process's memory, or in the fleet's store over the same connection."""
+    compilation = directory.compile(FULL + state)
+    store, _ = make_state(compilation, CLOCK)
+
+    assert expected is type(make_once(compilation, store, CLOCK))
+
+
 def test_the_server_is_what_was_written(directory: Directory) -> None:
     """Address, password and time; TLS with our certificate where the URL says so."""
-    plain = _server(directory.compile(FULL + REDIS))
-    secured = _server(directory.compile(FULL + SECURED))
-    public = _server(directory.compile(FULL + PUBLIC))
+    plain = server_of(directory.compile(FULL + REDIS))
+    secured = server_of(directory.compile(FULL + SECURED))
+    public = server_of(directory.compile(FULL + PUBLIC))
 
     assert (b"correct-horse", None, 0.05) == (plain.password, plain.tls, plain.timeout)
     assert None not in {secured.tls, public.tls}
@@ -54,7 +66,7 @@ def test_the_server_is_what_was_written(directory: Directory) -> None:
 
 def test_a_server_without_a_password(directory: Directory) -> None:
     """None is asked for, none is sent."""
-    assert _server(directory.compile(FULL + 'state: {url: "redis://127.0.0.1:1"}\n')).password is None
+    assert server_of(directory.compile(FULL + 'state: {url: "redis://127.0.0.1:1"}\n')).password is None
 
 
 def test_a_lost_store_is_said_once_each_way() -> None:

@@ -11,6 +11,8 @@ from cryptography.hazmat.primitives.serialization import Encoding, PublicFormat
 
 from gateway.cli import audit as cli
 from gateway.core.refusal import Reason, Refusal
+from gateway.core.revocation import Revocation, Target
+from gateway.observe.action import action
 from gateway.observe.audit import AuditLog, Signer
 from gateway.observe.chain import Head, Kind, link
 from gateway.observe.encoder import RecordEncoder
@@ -187,3 +189,26 @@ def test_a_fault_is_shown() -> None:
     decoded = cli.msgspec.json.decode(RecordEncoder()(ex), type=cli.Record)
 
     assert "internal (KeyError)  id " in cli.describe(decoded)
+
+
+def test_actions_are_shown_among_records(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    """What operators did, harmlessly; alone, or left out where only refusals are wanted."""
+    path = tmp_path / "audit.jsonl"
+    log = AuditLog(path, clock=ManualClock())
+    row = Revocation("r-1", Target.SUBJECT, "a|ada\x1b[31m", 1.8e9, reason="stolen")
+    log.append(b'{"time":"2027-01-15T08:00:00.000Z","id":"1","outcome":"served","status":200}')
+    log.append_action(action("revoked", "operator token 00", 1.8e9, "r-1", row, 2))
+    log.append_action(action("lifted", "operator token 00", 1.8e9, "gone", None, 0))
+    log.close()
+    shown = []
+    for more in ([], ["--actions"], ["--refused"]):
+        assert 0 == run("show", str(path), *more)
+        shown.append(capsys.readouterr().out)
+    assert 0 == run("verify", str(path))
+
+    assert "1 records, 2 actions of operators" in capsys.readouterr().out
+    assert "served" in shown[0]
+    assert "revoked      subject a|ada\\x1b[31m  ends 2 running" in shown[0]
+    assert "r-1 by operator token 00: stolen" in shown[1]
+    assert "served" not in shown[1]
+    assert "" == shown[2]

@@ -3,13 +3,17 @@
 from __future__ import annotations
 
 import argparse
+import hashlib
+import io
 from typing import TYPE_CHECKING
 
 import jwt
 import pytest
 
 from gateway.cli import token
+from gateway.cli.token_proof import holder
 from gateway.credentials.development import DevelopmentPki, fingerprint
+from gateway.credentials.signing import Signer, base64url
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -98,3 +102,63 @@ def test_help_teaches(capsys: pytest.CaptureFixture[str]) -> None:
 
     assert 0 == ended.value.code
     assert "gateway token mint --subject alice" in capsys.readouterr().out
+
+
+def test_a_token_is_bound_to_a_key(
+    where: tuple[str, str], capsys: pytest.CaptureFixture[str], tmp_path: Path
+) -> None:
+    """The key is made if there is none, private to its owner, and the same from then on."""
+    key = tmp_path / "client.key"
+    _, first = minted(capsys, *where, "--bind-key", str(key))
+    _, second = minted(capsys, *where, "--bind-key", str(key))
+
+    assert {"jkt": Signer.from_pem(key.read_bytes()).thumbprint} == first["cnf"] == second["cnf"]
+    assert 0o600 == key.stat().st_mode & 0o777
+
+
+def test_a_proof_is_for_one_request(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    """Method, URL, time, nonce, digest of the token; the key's public half alone."""
+    key, token = tmp_path / "client.key", tmp_path / "token"
+    signer = holder(key)
+    token.write_text("a.b.c\n")
+    arguments = ("--key", str(key), "--url", "https://h/x", "--token", str(token), "--nonce", "n")
+    assert 0 == run("proof", *arguments, "--method", "GET", "--issued-at", "7")
+    proof = capsys.readouterr().out.strip()
+    claims = jwt.decode(proof, options={"verify_signature": False})
+    digest = base64url(hashlib.sha256(b"a.b.c").digest()).decode()
+
+    assert {"alg": "ES256", "typ": "dpop+jwt", "jwk": signer.public} == jwt.get_unverified_header(proof)
+    assert "d" not in signer.public
+    assert len(claims.pop("jti")) >= 16
+    assert {"htm": "GET", "htu": "https://h/x", "iat": 7, "ath": digest, "nonce": "n"} == claims
+
+
+def test_a_token_comes_from_standard_input_as_well(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """So that it stands neither in a file nor in a list of processes; time is now."""
+    holder(tmp_path / "key")
+    monkeypatch.setattr("sys.stdin", io.StringIO("a.b.c"))
+    assert 0 == run("proof", "--key", str(tmp_path / "key"), "--url", "https://h/x", "--token", "-")
+    claims = jwt.decode(capsys.readouterr().out.strip(), options={"verify_signature": False})
+
+    assert "POST" == claims["htm"]
+    assert claims["iat"] > 1_700_000_000
+    assert "nonce" not in claims
+
+
+@pytest.mark.parametrize(
+    ("content", "expected"), [(None, "is missing"), (b"no key", "PEM"), ("", "directory")]
+)
+def test_a_key_that_is_none_is_said(
+    content: bytes | str | None, expected: str, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """In one line, with the exit code of a failure."""
+    key = tmp_path / "key"
+    if isinstance(content, bytes):
+        key.write_bytes(content)
+    elif content is not None:
+        key.mkdir()
+    assert 1 == run("proof", "--key", str(key), "--url", "https://h/x", "--token", str(key))
+
+    assert expected in capsys.readouterr().err

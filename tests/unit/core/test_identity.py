@@ -15,6 +15,24 @@ def test_anonymous_is_who_proved_nothing(methods: tuple[str, ...], expected: boo
 
 
 @pytest.mark.parametrize(
+    ("more", "expected"),
+    [
+        ({}, "none"),
+        ({"proof_key": "k", "claims": {"cnf": {"jkt": "k"}}}, "none"),
+        ({"bound": True}, "certificate"),
+        ({"bound": True, "claims": {"cnf": {"x5t#S256": "f"}}}, "certificate"),
+        ({"bound": True, "proof_key": "k"}, "key"),
+        ({"bound": True, "proof_key": "k", "claims": {"cnf": {"jkt": "k"}}}, "key"),
+        ({"bound": True, "proof_key": "k", "claims": {"cnf": ["x5t#S256"]}}, "key"),
+        ({"bound": True, "proof_key": "k", "claims": {"cnf": {"jkt": "k", "x5t#S256": "f"}}}, "both"),
+    ],
+)
+def test_a_token_is_bound_to_what_was_proven(more: dict[str, object], expected: str) -> None:
+    """One word for rules and routes: nothing, the certificate, a key, or both."""
+    assert expected == an_identity("user", **more).binding  # type: ignore[arg-type]
+
+
+@pytest.mark.parametrize(
     ("methods", "certificate", "bound", "expected"),
     [
         ((), None, False, 0),
@@ -23,6 +41,7 @@ def test_anonymous_is_who_proved_nothing(methods: tuple[str, ...], expected: boo
         (("dpop", "jwt"), None, True, 1),
         (("jwt", "mtls"), "F", False, 1),
         (("jwt", "mtls"), "F", True, 2),
+        (("mtls", "opaque"), "F", True, 2),
     ],
 )
 def test_proofs_are_counted(
@@ -32,6 +51,14 @@ def test_proofs_are_counted(
     identity = Identity("k", "", "s", methods, frozenset(), 0.0, certificate=certificate, bound=bound)
 
     assert expected == identity.proofs
+
+
+def test_a_gateway_key_adds_no_proof() -> None:
+    """Bound to the certificate beside it, it is still no token that somebody's issuer vouches for."""
+    methods = ("key", "mtls")
+    identity = Identity("k", "", "s", methods, frozenset(), 0.0, certificate="F", bound=True, key_id="k")
+
+    assert 1 == identity.proofs
 
 
 def test_claims_are_not_shown_and_not_shared() -> None:

@@ -11,6 +11,7 @@ from tests.unit.config.writing import Authority, messages, warnings
 if TYPE_CHECKING:
     from pathlib import Path
 
+SEALED = {"secret": "env:SECRET"}
 TLS = {"certificate": "gateway.pem", "private_key": "gateway.key"}
 
 
@@ -58,6 +59,25 @@ def files(tmp_path: Path) -> Path:
         (
             {"state.url": "redis://redis:6379/0"},
             ('"redis://redis:6379/0"', "limits and identities cross a network in the clear"),
+        ),
+        (
+            {
+                "server": {
+                    "listen": "127.0.0.1:0",
+                    "tls": {**TLS, "client_ca": "ca.pem", "revocation_grace": "1h"},
+                }
+            },
+            ('"revocation_grace"', "`revocation_grace` has no effect without `revocation_list`"),
+        ),
+        (
+            {
+                "server": {"listen": "127.0.0.1:0", "tls": {**TLS, "revocation_list": "clients.crl"}},
+                "identity.trust_domains": {"example.org": {"bundle": "file:ca.pem"}},
+            },
+            (
+                '"revocation_list"',
+                "`revocation_list` has no effect without `client_ca`: trust domains have their own",
+            ),
         ),
         (
             {"state.url": "rediss://redis/0"},
@@ -115,6 +135,13 @@ def test_what_is_exposed_is_refused(
         ({}, []),
         ({"server": {"listen": "0.0.0.0:8443", "tls": {**TLS, "client_ca": "ca.pem"}}}, []),
         ({"server": {"listen": "0.0.0.0:8443", "tls": {**TLS, "client_certificate": "none"}}}, []),
+        (
+            {
+                "server": {"listen": "0.0.0.0:8443", "tls": TLS},
+                "identity.trust_domains": {"example.org": {"bundle": "file:ca.pem"}},
+            },
+            [],
+        ),
         ({"server.listen": "unix:/run/g.sock", "admin": {"listen": "unix:/run/a.sock"}}, []),
         ({"admin": {"listen": "127.0.0.1:0"}}, []),
         ({"admin": {"listen": "0.0.0.0:9443", "token": "file:token", "tls": TLS}}, []),
@@ -122,8 +149,14 @@ def test_what_is_exposed_is_refused(
             {"admin": {"listen": "0.0.0.0:9443", "token": "env:TOKEN"}},
             ["operators and their token cross a network in the clear"],
         ),
-        ({"state": {"url": "rediss://r/0", "password": "file:token", "tls": {"ca": "ca.pem"}}}, []),
-        ({"state": {"url": "redis://127.0.0.1/0", "password": "env:PASSWORD"}}, []),
+        (
+            {
+                "state": {"url": "rediss://r/0", "password": "file:token", "tls": {"ca": "ca.pem"}},
+                "revocations": SEALED,
+            },
+            [],
+        ),
+        ({"state": {"url": "redis://127.0.0.1/0", "password": "env:PASSWORD"}, "revocations": SEALED}, []),
         (
             {
                 "backends.local": {

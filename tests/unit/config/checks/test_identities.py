@@ -16,6 +16,9 @@ ISSUER = MINIMAL["identity"]["issuers"][0]  # type: ignore[index]
 TLS = {"certificate": "gateway.pem", "private_key": "gateway.key", "client_ca": "ca.pem"}
 
 
+ORIGIN: dict[str, object] = {"server.origins": ["https://gateway.example.org"]}
+
+
 @pytest.fixture
 def files(tmp_path: Path) -> Path:
     """A directory with an authority and a certificate."""
@@ -47,6 +50,40 @@ def files(tmp_path: Path) -> Path:
         (
             {"identity.issuers.0.jwks": "http://127.0.0.1/jwks", "identity.issuers.0.jwks_ca": "ca.pem"},
             [('"jwks_ca"', "`jwks_ca` has no effect: the keys do not come by `https://`")],
+        ),
+        (
+            {"identity.proofs": {}},
+            [
+                (
+                    '"proofs"',
+                    "no origin is named: nobody can tell which URLs proofs of possession are made for",
+                )
+            ],
+        ),
+        (
+            ORIGIN | {"identity.proofs": {"max_age": "301s"}},
+            [('"301s"', "a proof that somebody copied would be good for this long elsewhere")],
+        ),
+        (
+            ORIGIN | {"identity.proofs": {"ahead": "61s"}},
+            [('"61s"', "a proof that somebody copied would be good for this long elsewhere")],
+        ),
+        (
+            ORIGIN | {"identity.proofs": {"nonce": "required", "nonce_lifetime": "2h"}},
+            [('"2h"', "a proof that somebody copied would be good for this long elsewhere")],
+        ),
+        (
+            ORIGIN | {"identity.proofs": {"nonce_lifetime": "30s"}},
+            [('"nonce_lifetime"', "`nonce_lifetime` has no effect: no nonces are made")],
+        ),
+        (
+            ORIGIN | {"identity.proofs": {"nonce": "required"}, "state": {"url": "redis://127.0.0.1"}},
+            [
+                (
+                    '"required"',
+                    "anybody could make nonces: their key comes from the store's password, and it has none",
+                )
+            ],
         ),
         ({"roles.user": {}}, [('"user"', "nothing can match the role `user`")]),
         ({"roles.user": {"groups": []}}, [('"user"', "nothing can match the role `user`")]),

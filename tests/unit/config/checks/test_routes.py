@@ -48,7 +48,24 @@ def route(path: str, name: str = "other", methods: tuple[str, ...] = ("POST",)) 
             {"routes.0.require": {"token": {"bound": True}}},
             (
                 "true",
+                "a bound token is demanded, but neither certificates nor proofs of possession can be shown",
+            ),
+        ),
+        (
+            {
+                "routes.0.require": {"token": {"bound": "certificate"}},
+                "server.origins": ["https://a.example"],
+            },
+            (
+                '"certificate"',
                 "a token bound to the client certificate is demanded, but the listener never asks for one",
+            ),
+        ),
+        (
+            {"routes.0.require": {"token": {"bound": "key"}}},
+            (
+                '"key"',
+                "a proof of possession is demanded, but no origin is named that it could be made for",
             ),
         ),
         (
@@ -191,3 +208,14 @@ def test_a_route_is_called_hidden_exactly_if_it_never_gets_a_request() -> None:
 
     for first, second in itertools.product(patterns, repeat=2):
         assert (fits[second] <= fits[first]) is _hides(first, second), (first, second)
+
+
+@pytest.mark.parametrize("bound", [True, "key", False])
+def test_a_binding_that_can_be_had_is_taken(tmp_path: Path, bound: object) -> None:
+    """With an origin, clients can prove a key, and need no certificate."""
+    changes = {
+        "routes.0.require": {"token": {"bound": bound}},
+        "server.origins": ["https://gateway.example.org"],
+    }
+
+    assert [] == messages(tmp_path, changes)

@@ -33,7 +33,12 @@ if TYPE_CHECKING:
     from gateway.core.identity import Identity
     from gateway.core.ports import Assurance
 
+A_KEY = an_identity(token=None, key_id="k", methods=("key",))
 ANYBODY = Rules("chat", [Rule("any", Effect.ALLOW)])
+
+
+KEY_BOUND = an_identity(bound=True, proof_key="k", claims={"cnf": {"jkt": "k"}})
+BOTH_BOUND = an_identity(bound=True, proof_key="k", claims={"cnf": {"jkt": "k", "x5t#S256": "f"}})
 
 
 def test_an_unknown_route_and_a_forbidden_one_read_the_same() -> None:
@@ -59,6 +64,14 @@ def test_an_unknown_route_and_a_forbidden_one_read_the_same() -> None:
         (Requirements(bound=True), an_identity(token=None, bound=True), Reason.TOKEN_REQUIRED),
         (Requirements(bound=True), an_identity(), Reason.TOKEN_UNBOUND),
         (Requirements(bound=True), an_identity(bound=True), None),
+        (Requirements(bound=True), an_identity(bound=True, proof_key="k"), None),
+        (Requirements(bound=True, binding="certificate"), an_identity(bound=True), None),
+        (Requirements(bound=True, binding="certificate"), KEY_BOUND, Reason.TOKEN_UNBOUND),
+        (Requirements(bound=True, binding="certificate"), BOTH_BOUND, None),
+        (Requirements(bound=True, binding="key"), an_identity(bound=True), Reason.TOKEN_UNBOUND),
+        (Requirements(bound=True, binding="key"), an_identity(), Reason.TOKEN_UNBOUND),
+        (Requirements(bound=True, binding="key"), KEY_BOUND, None),
+        (Requirements(bound=True, binding="key"), BOTH_BOUND, None),
         (Requirements(scopes=frozenset({"x"})), an_identity(token=None), Reason.TOKEN_REQUIRED),
         (
             Requirements(scopes=frozenset({"x", "y"})),
@@ -71,6 +84,13 @@ def test_an_unknown_route_and_a_forbidden_one_read_the_same() -> None:
         (Requirements(max_age=60.0), an_identity(), None),
         (Requirements(max_age=60.0), an_identity(issued=0.0), Reason.TOKEN_TOO_OLD),
         (Requirements(max_age=60.0), an_identity(issued=float("nan")), Reason.TOKEN_TOO_OLD),
+        (Requirements(token=True), A_KEY, Reason.TOKEN_REQUIRED),
+        (Requirements(token=True, key=True), A_KEY, None),
+        (Requirements(token=True, key=True), an_identity(token=None), Reason.TOKEN_REQUIRED),
+        (Requirements(token=True, key=True), an_identity(), None),
+        (Requirements(token=True, key=True, bound=True), A_KEY, Reason.TOKEN_UNBOUND),
+        (Requirements(token=True, key=True, scopes=frozenset({"x"})), A_KEY, Reason.SCOPE_MISSING),
+        (Requirements(token=True, key=True, max_age=59.0), A_KEY, Reason.TOKEN_TOO_OLD),
     ],
 )
 def test_the_requirements_of_a_route_come_before_its_rules(
@@ -98,6 +118,16 @@ class Unmet:
     def __call__(self, identity: Identity, now: float, /) -> Refusal | None:
         self.asked += 1
         return self.refusal
+
+
+def test_a_gateway_key_says_nothing_of_an_authentication() -> None:
+    """Where one is demanded a key never does, and the assurance is not asked about it."""
+    unmet = Unmet()
+    route = a_route(ANYBODY, Requirements(token=True, key=True, authentication=unmet))
+    with pytest.raises(Refused) as caught:
+        enter(A_KEY, route, a_call(), NOW)
+
+    assert (Reason.TOKEN_REQUIRED, 0) == (caught.value.refusal.reason, unmet.asked)
 
 
 class Met:

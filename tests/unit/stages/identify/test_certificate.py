@@ -29,7 +29,7 @@ ID = "spiffe://example.org/a"
     [
         (certificate(), None),
         (certificate(spiffe=ID), None),
-        (certificate(not_after=NOW), None),
+        (certificate(not_after=NOW), EXPIRED),
         (certificate(not_after=NOW - 0.1), EXPIRED),
         (certificate(not_before=NOW), None),
         (certificate(not_before=NOW + 0.1), NOT_YET),

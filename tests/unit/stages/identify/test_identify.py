@@ -512,3 +512,34 @@ async def test_nobody_is_believed_while_revocations_are_stale() -> None:
     held.is_current = False
 
     assert Reason.REVOCATIONS_STALE is await reason_of(request, methods)
+
+
+async def test_nobody_is_believed_whose_keys_took_too_long() -> None:
+    """Revocations that grow stale while an issuer's keys are fetched are not current any more."""
+    held = Held()
+    keys = HeldKeys(then=(signer("ES256"),))
+    refresh = keys.refresh
+
+    async def slowly() -> bool:
+        held.is_current = False
+        return await refresh()
+
+    keys.refresh = slowly  # type: ignore[method-assign]  # of a double
+    methods = Identification([issuer("ES256", keys=keys)], revocations=held)
+
+    assert Reason.REVOCATIONS_STALE is await reason_of(call(idp().mint()), methods)
+
+
+async def test_somebody_revoked_while_a_proof_is_claimed_is_nobody() -> None:
+    """The store may take its time: who was clear before it was asked need not be afterwards."""
+    held = Held()
+
+    class Slow:
+        async def check(self, *_: object) -> None:
+            held.revoked.add(f"{ISSUER}|alice")
+            held.version += 1
+
+    methods = Identification([issuer()], revocations=held, possession=Slow())  # type: ignore[arg-type]  # a double
+    token = idp().mint("alice", claims={"cnf": {"jkt": "t" * 43}})
+
+    assert Reason.REVOKED is await reason_of(call(f"DPoP {token}", headers={b"dpop": b"proof"}), methods)

@@ -1,0 +1,227 @@
+"""What operators may do: revoke, lift, and see who runs. Part of the admin listener.
+
+Bodies are strict JSON, and what could not mean anybody is refused: a revocation that hits nobody is worse
+than none, for its maker believes in it. Who calls is known by the digest of the token. A browser is no
+operator: what carries an Origin is refused, so that no web page can revoke through somebody's loopback.
+"""
+
+from __future__ import annotations
+
+import re
+import secrets
+from dataclasses import asdict
+from hashlib import sha256
+from itertools import dropwhile, islice
+from typing import TYPE_CHECKING, Final, Protocol, final
+
+import msgspec
+from aiohttp import hdrs, web
+
+from gateway.core.ports import StoreUnavailable
+from gateway.core.refusal import Refusal
+from gateway.core.revocation import DATED, Revocation, Target, check
+from gateway.core.revoking import RevocationsFull
+from gateway.stages.inspect.strict_json import parse
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable, Mapping, Sequence
+
+    from gateway.core.exchange import Exchange
+    from gateway.core.ports import Clock
+
+MAX_BODY: Final = 16 * 1024
+MOST: Final = 1000  # entries of one answer
+SHAPES: Final = {
+    Target.TOKEN: (
+        r"[^|]+\|.+|[0-9a-f]{16}",
+        "issuer|jti, or the first 16 hex digits of the token's SHA-256",
+    ),
+    Target.CLIENT: (r"[^|]+\|.+", "issuer|client_id"),
+    Target.CLAIM: (r"[^|]+\|[^|]+\|[^A-Z]+", "issuer|claim|value, the value in lower case"),
+    Target.SESSION: (r"[^|]+\|.+", "issuer|sid"),
+    Target.CERTIFICATE: (r"[A-Za-z0-9_-]{43}", "the certificate's SHA-256 in base64url, 43 characters"),
+}
+
+_encode: Final = msgspec.json.Encoder().encode
+
+
+class Operations(Protocol):
+    """What stands behind this API."""
+
+    async def revoke(self, revocations: Sequence[Revocation], by: str) -> tuple[int, bool]:
+        """Make revocations hold; returns how many running exchanges end, and whether all is safe."""
+
+    async def release(self, id: str, by: str) -> Revocation | None:
+        """End a revocation; returns it, or None if there is none."""
+
+    def held(self) -> Iterable[Revocation]:
+        """Return what is revoked."""
+
+    def state(self) -> Mapping[str, object]:
+        """Return how much is known, and how fresh it is."""
+
+    def running(self) -> Sequence[Exchange]:
+        """Return the exchanges that run and whose identity is known."""
+
+
+@final
+class Wanted(msgspec.Struct, forbid_unknown_fields=True):
+    """Body of `POST /v1/revocations`. Times are seconds since the epoch."""
+
+    target: Target
+    value: str
+    reason: str = ""
+    expires: float | None = None
+    issued_before: float | None = None
+    lock: bool = False
+
+
+def add_operations(app: web.Application, operations: Operations, clock: Clock, *, has_token: bool) -> None:
+    """Add the paths of this API.
+
+    Args:
+        app: The application of the admin listener; its guard asks for the token.
+        operations: What stands behind it.
+        clock: Time.
+        has_token: Whether the guard asks for one: otherwise nobody proves who calls.
+    """
+    api = _Api(operations, clock, has_token=has_token)
+    app.router.add_post("/v1/revocations", api.revoke)
+    app.router.add_get("/v1/revocations", api.held)
+    app.router.add_delete("/v1/revocations/{id}", api.lift)
+    app.router.add_get("/v1/running", api.running)
+
+
+@final
+class _Api:
+    """The handlers."""
+
+    def __init__(self, operations: Operations, clock: Clock, *, has_token: bool) -> None:
+        self._operations = operations
+        self._clock = clock
+        self._has_token = has_token
+
+    async def revoke(self, request: web.Request) -> web.Response:
+        """Make one revocation hold: 201 if it is safe everywhere, 202 if it holds here for the moment."""
+        wanted = await _read(request)
+        if isinstance(wanted, str):
+            return _problem(400, "This is no revocation", wanted)
+        revocation = _revocation(wanted, self._clock.wall())
+        if isinstance(revocation, str):
+            return _problem(400, "This revocation would not do what it says", revocation)
+        try:
+            cut, is_stored = await self._operations.revoke((revocation,), self._caller(request))
+        except RevocationsFull:
+            return _problem(507, "No room", "As many revocations are held as may be: lift some.")
+        answer = {"id": revocation.id, "cut": cut, "stored": is_stored}
+        return _answer(answer, 201 if is_stored else 202)
+
+    async def lift(self, request: web.Request) -> web.Response:
+        """End one revocation before its time."""
+        if _is_browser(request):
+            return _problem(403, "Not for browsers", "A request with an Origin changes nothing here.")
+        try:
+            lifted = await self._operations.release(request.match_info["id"], self._caller(request))
+        except StoreUnavailable:
+            return _problem(503, "Not lifted", "Store, journal or audit log do not take it: it may hold on.")
+        if lifted is None:
+            return _problem(404, "No such revocation", "None of this id holds.")
+        return _answer(_shown(lifted))
+
+    def _caller(self, request: web.Request) -> str:
+        """Name who calls: by the digest of the token that the guard has checked, and by address."""
+        where = f"from {request.remote or 'a unix socket'}"
+        if not self._has_token:
+            return f"nobody proven, {where}"
+        token = request.headers[hdrs.AUTHORIZATION].removeprefix("Bearer ")
+        return f"operator token {sha256(token.encode()).hexdigest()[:16]}, {where}"
+
+    async def held(self, request: web.Request) -> web.Response:
+        """List what is revoked, a page at a time."""
+        after = request.query.get("after", "")
+        rows = iter(self._operations.held())
+        if after:
+            rows = islice(dropwhile(lambda row: row.id != after, rows), 1, None)
+        page = list(islice(rows, MOST + 1))
+        more = page[MOST - 1].id if len(page) > MOST else None
+        shown = [_shown(row) for row in page[:MOST]]
+        return _answer({**self._operations.state(), "revocations": shown, "next": more})
+
+    async def running(self, _request: web.Request) -> web.Response:
+        """List who is being served now."""
+        everything = self._operations.running()
+        return _answer({"running": len(everything), "exchanges": [_seen(ex) for ex in everything[:MOST]]})
+
+
+def _is_browser(request: web.Request) -> bool:
+    return hdrs.ORIGIN in request.headers
+
+
+async def _read(request: web.Request) -> Wanted | str:
+    """Read a body strictly, or say what is wrong with it in our own words."""
+    if _is_browser(request) or request.content_type != "application/json":
+        return "Send Content-Type: application/json, and no Origin."
+    document = parse(await request.read())
+    if isinstance(document, Refusal):
+        return document.detail
+    try:
+        return msgspec.convert(document[0], Wanted)
+    except msgspec.ValidationError:
+        return (
+            "Members are target (subject, token, client, key, certificate, session, claim, identity), value, "
+            "and if wanted reason, expires, and one of issued_before and lock; times are seconds since 1970."
+        )
+
+
+def _revocation(wanted: Wanted, now: float) -> Revocation | str:
+    """Make a revocation of what is wanted, or say why it would not do what it says."""
+    target, before = wanted.target, wanted.issued_before
+    shape = SHAPES.get(target)
+    if shape is not None and not re.fullmatch(shape[0], wanted.value):
+        return f"The value of a {target.value} is {shape[1]}."
+    if before is not None and target not in DATED:
+        return f"A {target.value} is not issued anew: leave out issued_before; it is locked."
+    if before is not None and wanted.lock:
+        return "A lock voids everything: leave out lock, or issued_before."
+    if wanted.expires is not None and wanted.expires <= now:
+        return "It would have ended already: expires lies in the past."
+    if before is None and not wanted.lock and target in DATED and target is not Target.SESSION:
+        before = now  # a session that was ended does not begin again
+    if not wanted.value.isprintable():
+        return "The value has characters that nobody can read."
+    made = Revocation(
+        secrets.token_hex(8), target, wanted.value, now, before, wanted.expires, wanted.reason, "admin"
+    )
+    try:
+        check(made)
+    except ValueError as error:
+        return str(error)
+    return made
+
+
+def _shown(revocation: Revocation) -> dict[str, object]:
+    return {**asdict(revocation), "target": revocation.target.value}
+
+
+def _seen(ex: Exchange) -> dict[str, object]:
+    identity = ex.identity
+    return {
+        "id": ex.id,
+        "since": ex.started,
+        "identity": None if identity is None else identity.key,
+        "client_id": None if identity is None else identity.client_id,
+        "certificate": None if identity is None else identity.certificate,
+        "token": None if identity is None else identity.token,
+        "route": None if ex.route is None else ex.route.name,
+        "model": None if ex.prompt is None else ex.prompt.model,
+        "peer": ex.peer.address,
+    }
+
+
+def _problem(status: int, title: str, detail: str) -> web.Response:
+    document = {"title": title, "status": status, "detail": detail}
+    return web.Response(body=_encode(document), status=status, content_type="application/problem+json")
+
+
+def _answer(value: Mapping[str, object], status: int = 200) -> web.Response:
+    return web.Response(body=_encode(value), status=status, content_type="application/json")

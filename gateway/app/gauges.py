@@ -1,0 +1,130 @@
+"""The numbers that parts of a process keep themselves, named for the metrics."""
+
+from __future__ import annotations
+
+from functools import partial
+from typing import TYPE_CHECKING, Final
+
+from gateway.observe.metrics import Gauge
+from gateway.state.redis import RedisStore
+from gateway.state.replicated import ReplicatedRevocations
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+    from gateway.app.revocations import Keeper
+    from gateway.app.shared_state import Store
+    from gateway.app.signals import Listening
+    from gateway.observe.audit import AuditLog
+    from gateway.observe.log import LogSink
+    from gateway.observe.recorder import Observer
+    from gateway.vigil import Vigil
+    from gateway.wire.pool import Pool
+    from gateway.wire.service import Service
+
+CAUSES: Final = {
+    "expired": "their credential had expired",
+    "fault": "they could not be judged",
+    "keys": "the key of their token was gone",
+    "policy": "the rules would not permit them now",
+    "revoked": "their identity was revoked",
+    "stale": "revocations were not current",
+}
+
+
+def state_gauges(store: Store) -> list[Gauge]:
+    """Return the numbers of the store of limits, where it is shared."""
+    if not isinstance(store, RedisStore):
+        return []
+    return [
+        Gauge("state_ready", "1 while the store of limits answers.", lambda: float(store.is_ready)),
+        Gauge(
+            "state_unavailable_total",
+            "Requests refused because the store did not answer.",
+            lambda: store.unavailable,
+            is_counter=True,
+        ),
+        Gauge(
+            "state_local_answers_total",
+            "Requests decided by the local share of the limits.",
+            lambda: store.local_answers,
+            is_counter=True,
+        ),
+    ]
+
+
+def gauges_of(
+    service: Callable[[], Service],
+    pool: Pool,
+    audit: AuditLog,
+    sink: LogSink,
+    observer: Callable[[], Observer],
+) -> list[Gauge]:
+    """Return the numbers of connections, records and the log."""
+    return [
+        Gauge("connections", "Client connections open.", lambda: len(service().connections)),
+        Gauge("requests_active", "Requests being served.", lambda: service().active),
+        Gauge("body_bytes", "Bytes of request bodies held.", lambda: service().body_memory),
+        Gauge(
+            "connections_refused_total",
+            "Client connections refused before a request.",
+            lambda: service().refused_connections,
+            is_counter=True,
+        ),
+        Gauge("upstream_connections", "Connections to backends.", lambda: sum(pool.connections().values())),
+        Gauge("audit_backlog", "Records that wait to be written.", lambda: audit.backlog),
+        Gauge("audit_healthy", "1 while records can be written.", lambda: float(audit.is_healthy)),
+        Gauge("audit_lost_total", "Records lost.", lambda: audit.lost, is_counter=True),
+        Gauge("log_lost_total", "Log lines lost.", lambda: sink.lost, is_counter=True),
+        Gauge(
+            "recorder_failures_total", "Faults while recording.", lambda: observer().failures, is_counter=True
+        ),
+    ]
+
+
+def signal_gauges(listening: Callable[[], Listening]) -> list[Gauge]:
+    """Return the numbers of security events."""
+    return [
+        Gauge("signals_total", "Security events taken.", lambda: listening().taken, is_counter=True),
+        Gauge(
+            "signals_silent",
+            "Transmitters that should have been heard, and were not.",
+            lambda: listening().silent,
+        ),
+    ]
+
+
+def revocation_gauges(keeper: Keeper, vigil: Callable[[], Vigil]) -> list[Gauge]:
+    """Return the numbers of revocations, and of what they and other changes ended."""
+    index = keeper.index
+    gauges = [
+        Gauge("revocations", "Revocations that hold.", lambda: len(index)),
+        Gauge(
+            "revocations_version", "Grows with every change of the revocations here.", lambda: index.version
+        ),
+        Gauge("revocations_current", "1 while what is known may be believed.", lambda: index.is_current),
+        Gauge(
+            "revocations_staleness_seconds",
+            "Since the store of the fleet was last heard; 0 without one.",
+            lambda: min(index.staleness, 1e9),
+        ),
+    ]
+    if isinstance(keeper, ReplicatedRevocations):
+        gauges.append(
+            Gauge(
+                "revocations_forged_total",
+                "Entries in the store that no gateway of the fleet wrote.",
+                lambda: keeper.forged,
+                is_counter=True,
+            )
+        )
+    for cause, words in CAUSES.items():
+        gauges.append(
+            Gauge(
+                f"cut_{cause}_total",
+                f"Running exchanges that were ended: {words}.",
+                partial(lambda cause: vigil().cuts[cause], cause),
+                is_counter=True,
+            )
+        )
+    return gauges

@@ -1,0 +1,116 @@
+"""What can have changed about somebody who was proven: their revocation, their issuer's keys, their roles.
+
+For what verifies again while an exchange runs. Looks nothing up that waits, and proves nothing anew: a
+credential is verified once, here only what its proof rested on is looked at again.
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Final
+
+from gateway.core.refusal import Reason, Refusal, Refused
+from gateway.stages.identify.claims import invalid
+from gateway.stages.identify.roles import Facts, find_claim
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+
+    from gateway.core.gateway_key import GatewayKey
+    from gateway.core.identity import Identity, PeerCertificate
+    from gateway.core.revocation import Revocation
+    from gateway.stages.identify import Identification
+
+ISSUER_GONE: Final = Refusal(Reason.TOKEN_ISSUER_UNKNOWN, "The token's issuer is no longer accepted here.")
+NO_KEY: Final = Refusal(Reason.KEY_UNKNOWN, "The key is no longer accepted here.")
+ENDED: Final = Refusal(Reason.KEY_EXPIRED, "The key has expired, or was replaced by a new one.")
+KEY_GONE: Final = Refusal(Reason.TOKEN_KEY_UNKNOWN, "The token's key is no longer one of its issuer's.")
+
+
+def revoked(found: Revocation) -> Refusal:
+    """Return the refusal of somebody whom a revocation concerns; the client learns nothing of it."""
+    return Refusal(Reason.REVOKED, note=f"revocation {found.id} of {found.target.value}: {found.reason}")
+
+
+def unkeyed(identity: Identity, methods: Identification, now: float) -> Refusal | None:
+    """Tell whether the key that a token was verified with is gone, or its issuer, or a gateway key.
+
+    Args:
+        identity: Who was proven.
+        methods: What is trusted now.
+        now: Seconds since the epoch.
+
+    Returns:
+        `TOKEN_ISSUER_UNKNOWN`, `TOKEN_KEY_UNKNOWN`, `KEY_UNKNOWN` or `KEY_EXPIRED`; None if all are there,
+        or no key was involved.
+    """
+    if identity.key_id is not None:
+        return _over(identity, None if methods.keys is None else methods.keys.find(identity.key_id), now)
+    if "jwt" not in identity.methods:
+        return None
+    issuer = methods.issuers.get(identity.issuer)
+    if issuer is None:
+        return ISSUER_GONE
+    keys, kid = issuer.keys, identity.signing_key
+    for algorithm in issuer.algorithms:
+        if keys.find(kid, algorithm) is not None:
+            return None
+    return KEY_GONE
+
+
+def _over(identity: Identity, key: GatewayKey | None, now: float) -> Refusal | None:
+    """Tell whether a gateway key is gone, was replaced, or ends earlier than it did."""
+    if key is None or identity.issued not in {key.issued, key.previous_issued}:
+        return NO_KEY
+    until = key.expires if identity.issued == key.issued else min(key.previous_until, key.expires)
+    return None if now < until else ENDED
+
+
+def current_roles(
+    identity: Identity, certificate: PeerCertificate | None, methods: Identification
+) -> frozenset[str]:
+    """Return the roles that an identity has by what is configured now.
+
+    Args:
+        identity: Who was proven, perhaps under an older configuration.
+        certificate: The connection's certificate, or None.
+        methods: What is trusted now; the identity's issuer is among it: see `unkeyed`.
+
+    Raises:
+        Refused: `TOKEN_CLAIM_INVALID`: a claim that counts now is not of the type that it must have.
+    """
+    if identity.is_anonymous:
+        return methods.anonymous_roles or frozenset()
+    names = frozenset[str]()
+    if certificate is not None:
+        names = frozenset({certificate.subject, *certificate.dns} - {""})
+    issuer = methods.issuers.get(identity.issuer)
+    if "jwt" in identity.methods and issuer is not None:
+        client = identity.client_id
+        facts = Facts(
+            groups=_listed(identity.claims, issuer.groups_claim),
+            claims=identity.claims,
+            subject=identity.key,
+            clients=frozenset({client, f"{issuer.issuer}|{client}"}) if client else frozenset(),
+            token_roles=_listed(identity.claims, issuer.roles_claim) if issuer.roles_claim else frozenset(),
+            spiffe_id=identity.spiffe_id,
+            certificates=names,
+        )
+    elif identity.key_id is not None and methods.keys is not None:
+        key = methods.keys.find(identity.key_id)
+        groups = frozenset(key.groups if key is not None else ())
+        facts = Facts(groups=groups, subject=identity.key, spiffe_id=identity.spiffe_id, certificates=names)
+        return methods.roles.roles(facts) | (key.roles if key is not None else frozenset())
+    elif identity.methods == ("mtls",):
+        facts = Facts(spiffe_id=identity.spiffe_id, certificates=names)
+    else:
+        return identity.roles  # what another server said of a token is not asked again
+    return methods.roles.roles(facts)
+
+
+def _listed(claims: Mapping[str, object], name: str) -> frozenset[str]:
+    value = find_claim(claims, name)
+    if value is None:
+        return frozenset()
+    if not isinstance(value, list) or not all(isinstance(one, str) for one in value):
+        raise Refused(invalid(name))
+    return frozenset(value)
