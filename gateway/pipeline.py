@@ -1,8 +1,8 @@
 """The life of a request, top to bottom. START READING HERE.
 
-The order of the checks is a security property: nobody is limited before being identified, nothing
-is parsed before being limited, nothing is forwarded before being permitted and its cost set aside. Variation lives inside a
-stage, in what the configuration compiled for the route, never between stages. The proofs in the
+The order of the checks is a security property: nobody is limited before being identified, nothing is
+parsed before being limited, nothing is forwarded before it is permitted and what it may use set aside.
+Variation lives inside a stage, in what the configuration compiled for the route. The proofs in the
 signatures (`Entry`, `Admission`, `Vetted`, `Permit`, `Reservation`) make leaving a stage out a type error.
 """
 

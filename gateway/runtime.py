@@ -8,7 +8,8 @@ from typing import TYPE_CHECKING, NamedTuple, final
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
-    from gateway.core.ports import Backends, Budgets, Clock, Counters, Onward, Recorder, Store
+    from gateway.core.budgets import Budgets
+    from gateway.core.ports import Backends, Clock, Counters, Onward, Recorder, Store
     from gateway.core.route import RouteTable
     from gateway.stages.identify import Identification
     from gateway.stages.refuse import Problems

@@ -45,8 +45,6 @@ from gateway.wire.downstream import Downstream
 from gateway.wire.pool import Pool
 
 if TYPE_CHECKING:
-    from gateway.observe.log import LogSink
-    from gateway.wire.service import Service
     from collections.abc import Callable, Iterable, Iterator
 
     from gateway.app.compilation import Compilation
@@ -55,6 +53,8 @@ if TYPE_CHECKING:
     from gateway.config.addresses import Listen
     from gateway.core.ports import Clock
     from gateway.core.refusal import Refusal
+    from gateway.observe.log import LogSink
+    from gateway.wire.service import Service
 
 RECORD_DELAY = 0.005  # seconds for which finished exchanges are kept to be written together
 DRAIN_STEP = 0.05  # seconds between two looks at whether everything is served

@@ -8,11 +8,11 @@ together by one contract suite.
 
 from __future__ import annotations
 
-from collections.abc import Callable  # noqa: TC003 - read at run time by dataclasses
+from collections.abc import Callable, Sequence  # noqa: TC003 - read at run time by dataclasses
 from dataclasses import dataclass, field
 from enum import Enum
 from math import floor
-from typing import Final, final
+from typing import Final, Protocol, final
 
 from gateway.core.calendars import Calendar  # noqa: TC001 - read at run time by dataclasses
 from gateway.core.refusal import LimitState
@@ -204,6 +204,36 @@ class Denial:
         self.retry_after = retry_after
         self.is_temporary = is_temporary
         self.states = states
+
+
+class Budgets(Protocol):
+    """Exact shared state, a port as those in `gateway.core.ports`: what requests may use together."""
+
+    async def reserve(self, holds: Sequence[Hold], /) -> Denial | None:
+        """Set all amounts aside, or none.
+
+        Returns:
+            None if all are held, and each must be settled; else why not, and nothing is held.
+
+        Raises:
+            StoreUnavailable: The store did not answer in time, and the budgets do not say that a local
+                share may answer instead.
+        """
+
+    def extend(self, hold: Hold, amount: int, refuse: Callable[[], None], /) -> None:
+        """Set more aside for a request that runs: `hold.amount` grows, now or soon. Never blocks.
+
+        Args:
+            hold: What is held; not asked for more again while `is_growing`.
+            amount: How much more.
+            refuse: Called, now or soon, if there is no more; not after the hold was settled.
+        """
+
+    def settle(self, hold: Hold, used: int, /) -> None:
+        """Charge what was used, also if it is more than was held, and give back the rest.
+
+        Never blocks, never raises; idempotent.
+        """
 
 
 @final

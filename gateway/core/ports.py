@@ -5,9 +5,8 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Protocol, final
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Sequence
+    from collections.abc import Sequence
 
-    from gateway.core.budgets import Denial, Hold
     from gateway.core.call import Call
     from gateway.core.exchange import Exchange, Usage
     from gateway.core.identity import Identity
@@ -176,36 +175,6 @@ class Store(Protocol):
 
     def settle(self, ledger: Ledger, /) -> None:
         """Give back what a granted ledger holds. Never blocks, never raises; idempotent."""
-
-
-class Budgets(Protocol):
-    """Exact shared state: what requests may use together. Usually no I/O."""
-
-    async def reserve(self, holds: Sequence[Hold], /) -> Denial | None:
-        """Set all amounts aside, or none.
-
-        Returns:
-            None if all are held, and each must be settled; else why not, and nothing is held.
-
-        Raises:
-            StoreUnavailable: The store did not answer in time, and the budgets do not say that a local
-                share may answer instead.
-        """
-
-    def extend(self, hold: Hold, amount: int, refuse: Callable[[], None], /) -> None:
-        """Set more aside for a request that runs: `hold.amount` grows, now or soon. Never blocks.
-
-        Args:
-            hold: What is held; not asked for more again while `is_growing`.
-            amount: How much more.
-            refuse: Called, now or soon, if there is no more; not after the hold was settled.
-        """
-
-    def settle(self, hold: Hold, used: int, /) -> None:
-        """Charge what was used, also if it is more than was held, and give back the rest.
-
-        Never blocks, never raises; idempotent.
-        """
 
 
 class Once(Protocol):

@@ -44,7 +44,7 @@ class _Account:
 
 @final
 class MemoryBudgets:
-    """Budgets in this process's memory. Implements `gateway.core.ports.Budgets`.
+    """Budgets in this process's memory. Implements `gateway.core.budgets.Budgets`.
 
     Args:
         clock: `tick` is the time of rolling budgets, `wall` that of calendars.

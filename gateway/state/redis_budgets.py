@@ -45,7 +45,7 @@ BATCH: Final = 128
 
 @final
 class RedisBudgets:
-    """Budgets in Redis or Valkey. Implements `gateway.core.ports.Budgets`.
+    """Budgets in Redis or Valkey. Implements `gateway.core.budgets.Budgets`.
 
     Args:
         server: How to reach it.

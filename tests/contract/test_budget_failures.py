@@ -15,7 +15,7 @@ from gateway.state.share import FORGET_SECONDS, TRUSTED_SECONDS
 from tests.contract.budgets import daily, level, opened_budgets, rolling, settled, take
 from tests.contract.conftest import SERVERS, FakeClock, Servers, reach
 from tests.contract.test_failures import Reports
-from tests.servers import PASSWORD, USER, RunningServer, redis_binary, talking, valkey_binary
+from tests.servers import RunningServer, redis_binary, talking, valkey_binary
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -121,6 +121,22 @@ async def test_what_runs_may_go_on_where_the_route_says_so(server: RunningServer
         assert (lenient.amount, strict.amount, told) == (25, 20, ["strict"])
 
 
+async def test_a_server_that_turned_replica_is_given_up(server: RunningServer) -> None:
+    """It could grant nothing; the connection is tried anew until it can."""
+    reports = Reports()
+    async with opened_budgets(reach(server), FakeClock(), report=reports) as budgets:
+        server.admin("REPLICAOF", "127.0.0.1", 1)
+        with pytest.raises(StoreUnavailable):
+            await take(budgets, "k", (daily(), 10))
+        why = await reports.until("lost")
+        server.admin("REPLICAOF", "NO", "ONE")
+        await reports.until("back")
+        _, granted = await take(budgets, "k", (daily(), 10))
+
+        assert why == "read-only"
+        assert granted is None
+
+
 async def test_a_lost_script_is_loaded_again(server: RunningServer) -> None:
     """SCRIPT FLUSH costs nobody a request."""
     async with opened_budgets(reach(server), FakeClock()) as budgets:
@@ -143,7 +159,7 @@ async def test_a_damaged_account_grants_nothing(server: RunningServer, value: st
         assert granted is None
 
 
-@pytest.mark.parametrize("reply", [b"+OK\r\n", b"*2\r\n:1\r\n:1\r\n", b"*5\r\n:1\r\n$1\r\nx\r\n$1\r\n1\r\n$1\r\n1\r\n$1\r\n1\r\n", b"*5\r\n:2\r\n$1\r\n1\r\n$1\r\n1\r\n$1\r\n1\r\n$1\r\n1\r\n", b"-READONLY no\r\n"])  # fmt: skip
+@pytest.mark.parametrize("reply", [b"+OK\r\n", b"*2\r\n:1\r\n:1\r\n", b"*5\r\n:1\r\n$1\r\nx\r\n$1\r\n1\r\n$1\r\n1\r\n$1\r\n1\r\n", b"*5\r\n:2\r\n$1\r\n1\r\n$1\r\n1\r\n$1\r\n1\r\n$1\r\n1\r\n", b"-OOM no\r\n"])  # fmt: skip
 async def test_a_strange_answer_grants_nothing(reply: bytes) -> None:
     """A server that talks nonsense cannot let anybody pass."""
     calls = 0

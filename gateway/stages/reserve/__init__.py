@@ -20,10 +20,10 @@ from gateway.stages.reserve.partition import account_of
 from gateway.stages.reserve.watch import ALWAYS, STREAMED, Watch
 
 if TYPE_CHECKING:
-    from gateway.core.budgets import Budget, Denial
+    from gateway.core.budgets import Budget, Budgets, Denial
     from gateway.core.exchange import Exchange
     from gateway.core.permit import Admission, Permit, Reservation, Vetted
-    from gateway.core.ports import Answer, Budgets, Clock, Meter, Reply
+    from gateway.core.ports import Answer, Clock, Meter, Reply
 
 __all__ = ["reserve", "settle", "watch"]
 

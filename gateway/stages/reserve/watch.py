@@ -13,10 +13,10 @@ from gateway.core.refusal import Reason, Refusal
 from gateway.stages.reserve.amounts import FIRST_BYTES, FIRST_TIME, MORE_TOKENS, amount, counted
 
 if TYPE_CHECKING:
-    from gateway.core.budgets import Hold
+    from gateway.core.budgets import Budgets, Hold
     from gateway.core.exchange import Usage
     from gateway.core.permit import Reservation
-    from gateway.core.ports import Budgets, Clock, Meter, Reply
+    from gateway.core.ports import Clock, Meter, Reply
 
 ALWAYS: Final = frozenset({Measure.BYTES_OUT})
 STREAMED: Final = frozenset(
