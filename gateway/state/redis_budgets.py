@@ -213,7 +213,7 @@ class RedisBudgets:
         for first in range(0, len(dirty), BATCH):
             for share in dirty[first : first + BATCH]:
                 self._look(share, seconds)
-            yield BATCH / len(dirty)
+            yield min(1.0, BATCH / len(dirty))
 
     def _look(self, share: Share, seconds: float) -> None:
         now = self._clock.tick()

@@ -62,6 +62,7 @@ class Share:
         "sent",
         "spent",
         "taken",
+        "times",
     )
 
     def __init__(self, budget: Budget, key: str, place: bytes, name: bytes, made: float) -> None:
@@ -75,6 +76,7 @@ class Share:
         self.confirmed = 0  # of what was spent, what the server is known to know
         self.running = 0  # set aside for requests that run
         self.returning = 0  # given back by commands that are not answered yet
+        self.times = 0  # that something was set aside since the last look
         self.taken = 0  # since the last look at the pace
         self.pace = 0.0  # units per second, lately
         self.last_use = 0.0
@@ -99,6 +101,7 @@ class Share:
         """Set an amount aside."""
         self.running += amount
         self.taken += amount
+        self.times += 1
 
     def untake(self, amount: int) -> None:
         """Give back what was set aside for a claim that failed."""
@@ -137,12 +140,18 @@ class Share:
         )
 
     def look(self, seconds: float) -> bool:
-        """Take note of the pace once per interval; return True if nothing was taken in it."""
+        """Take note of the pace once per interval; return True if one request at most came in it.
+
+        What comes so rarely is asked for when it comes: keeping a share would cost as many commands.
+        """
         taken, self.taken = self.taken, 0
+        times, self.times = self.times, 0
         self.pace = 0.5 * self.pace + 0.5 * max(taken, 0) / seconds
         if self.pace * AHEAD < 1.0:
             self.pace = 0.0
-        return taken <= 0
+        if times <= 1:
+            self.pace = 0.0
+        return times <= 1
 
     def command(
         self, digest: bytes, clock: str, wall: float, now: float, need: int, want: int, back: int

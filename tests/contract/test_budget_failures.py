@@ -237,6 +237,21 @@ async def test_memory_is_bounded(server: RunningServer) -> None:
         assert len(budgets) <= 10
 
 
+async def test_a_flush_takes_one_interval(server: RunningServer) -> None:
+    """However many shares there are: its steps are spread over the interval, and never longer."""
+    async with opened_budgets(reach(server), FakeClock()) as budgets:
+        one = (await take(budgets, "k", (daily(), 10)))[0]
+        alone = list(budgets._flush())
+        for index in range(300):
+            await take(budgets, f"k{index}", (daily(), 10))
+        many = list(budgets._flush())
+
+        assert one
+        assert alone == [1.0]
+        assert len(many) == 3
+        assert all(part <= 0.5 for part in many)
+
+
 async def test_every_key_has_an_end(server: RunningServer) -> None:
     """Nothing stays in the server for ever."""
     clock = FakeClock()
