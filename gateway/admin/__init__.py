@@ -1,6 +1,7 @@
 """The operators' listener: health, metrics, keys, status, revocations, events. Never on the data listener.
 
-Decides nothing about requests to models, and changes one thing: who is revoked (see `operations`).
+Decides nothing about requests to models, and changes one thing: who is revoked (see `operations`). Where
+several workers serve, this is their supervisor's listener, and what it does not know one of them answers.
 Health and the public keys are open to whoever reaches the listener, endpoints of security events prove
 their callers themselves; the rest asks for the token, where one is configured, compared in constant time.
 """
@@ -44,7 +45,7 @@ class AdminSources:
         metrics: Prometheus text; takes milliseconds, so it runs in a thread.
         keys: The JWK Set of the gateway's own assertions.
         status: Version, uptime, configuration: what an operator asks first.
-        operations: What operators may do.
+        operations: What operators may do; None: that is answered elsewhere.
         endpoints: Handlers of POST by path that prove whoever calls them on their own: security events.
         clock: Time.
     """
@@ -53,18 +54,21 @@ class AdminSources:
     metrics: Callable[[], bytes]
     keys: Callable[[], Mapping[str, object]]
     status: Callable[[], Mapping[str, object]]
-    operations: Operations
+    operations: Operations | None
     clock: Clock
     endpoints: Mapping[str, Handler] = field(default_factory=dict)
 
 
-def build_admin(sources: AdminSources, *, token: str | None = None) -> web.Application:
+def build_admin(
+    sources: AdminSources, *, token: str | None = None, elsewhere: Handler | None = None
+) -> web.Application:
     """Build the application of the admin listener.
 
     Args:
         sources: Where the answers come from.
         token: Bearer token that everything but health and keys demands; None demands none, for a loopback
             listener.
+        elsewhere: Answers every other path and method, and asks for a token itself; None: nothing does.
 
     Returns:
         The application; run it with `build_admin_runner`.
@@ -74,7 +78,8 @@ def build_admin(sources: AdminSources, *, token: str | None = None) -> web.Appli
     """
     if token == "":
         raise ValueError("the admin token is empty")
-    app = web.Application(middlewares=[_guard(token, sources.endpoints)], client_max_size=MAX_BODY)
+    guard = _guard(token, sources.endpoints, elsewhere)
+    app = web.Application(middlewares=[guard], client_max_size=MAX_BODY)
     app.on_response_prepare.append(_strip)
 
     async def alive(_request: web.Request) -> web.Response:
@@ -104,7 +109,10 @@ def build_admin(sources: AdminSources, *, token: str | None = None) -> web.Appli
     app.router.add_get("/v1/status", status)
     for path, handler in sources.endpoints.items():
         app.router.add_post(path, handler)
-    add_operations(app, sources.operations, sources.clock, has_token=token is not None)
+    if sources.operations is not None:
+        add_operations(app, sources.operations, sources.clock, has_token=token is not None)
+    if elsewhere is not None:
+        app.router.add_route("*", "/{path:.*}", elsewhere)
     return app
 
 
@@ -113,14 +121,15 @@ def build_admin_runner(app: web.Application, *, shutdown_seconds: float = 5.0) -
     return web.AppRunner(app, handle_signals=False, access_log=None, shutdown_timeout=shutdown_seconds)
 
 
-def _guard(token: str | None, endpoints: Collection[str]) -> Middleware:
+def _guard(token: str | None, endpoints: Collection[str], elsewhere: Handler | None) -> Middleware:
     open_paths = OPEN_PATHS.union(endpoints)
     # digests have equal lengths: the comparison tells nothing about the token's
     expected = None if token is None else sha256(f"Bearer {token}".encode()).digest()
 
     @web.middleware
     async def guard(request: web.Request, handler: Handler) -> web.StreamResponse:
-        if expected is not None and request.path not in open_paths:
+        is_ours = elsewhere is None or request.match_info.handler is not elsewhere
+        if expected is not None and is_ours and request.path not in open_paths:
             given = request.headers.get(hdrs.AUTHORIZATION, "").encode("utf-8", "surrogateescape")
             if not compare_digest(sha256(given).digest(), expected):
                 answer = _json({"title": "A credential is required", "status": 401}, status=401)

@@ -19,6 +19,7 @@ from gateway.app.identities import compile_identification
 from gateway.app.onward import compile_exchanges, compile_onward
 from gateway.app.revocations import compile_revocations
 from gateway.app.routes import compile_routes
+from gateway.app.shares import check_workers
 from gateway.app.signals import compile_signals
 from gateway.credentials.files import read_bounded
 from gateway.credentials.tls import server_context
@@ -90,19 +91,21 @@ class Compilation:
     seal: Seal
 
 
-def compile_settings(loaded: Loaded, directory: Path, clock: Clock) -> Compilation:
+def compile_settings(loaded: Loaded, directory: Path, clock: Clock, *, workers: int = 1) -> Compilation:
     """Compile a configuration.
 
     Args:
         loaded: The configuration.
         directory: Its directory.
         clock: Time, for the dates of certificates.
+        workers: How many processes will run it together.
 
     Raises:
         ConfigurationError: With everything that is wrong.
     """
     settings = loaded.settings
     findings = Findings(loaded)
+    check_workers(settings, workers, findings)
     state_password: str | None = None
     if settings.state.password is not None:
         with findings.at(("state", "password"), "make the secret readable"):
@@ -121,13 +124,7 @@ def compile_settings(loaded: Loaded, directory: Path, clock: Clock) -> Compilati
         onward = compile_exchanges(settings, compile_onward(settings, findings), directory, clock, findings)
     feeds = compile_signals(settings, directory, clock, findings, _report_keys)
     client_trust = _client_trust(settings, clock, findings, domains)
-    admin_tls: ssl.SSLContext | None = None
-    with findings.at(("admin", "tls"), "correct the files of this listener"):
-        admin_tls = _admin_context(settings, clock)
-    admin_token: str | None = None
-    if settings.admin is not None and settings.admin.token is not None:
-        with findings.at(("admin", "token"), "make the secret readable"):
-            admin_token = reveal(settings.admin.token, directory)
+    admin_tls, admin_token = _admin(settings, directory, clock, findings)
     checkpoint_key: Ed25519PrivateKey | None = None
     if settings.audit.checkpoint_key is not None:
         with findings.at(("audit", "checkpoint_key"), "give an Ed25519 private key in PEM form"):
@@ -154,6 +151,20 @@ def compile_settings(loaded: Loaded, directory: Path, clock: Clock) -> Compilati
         revocations,
         seal,
     )
+
+
+def _admin(
+    settings: Settings, directory: Path, clock: Clock, findings: Findings
+) -> tuple[ssl.SSLContext | None, str | None]:
+    """Return the TLS of the operators' listener, and what they must show."""
+    tls: ssl.SSLContext | None = None
+    token: str | None = None
+    with findings.at(("admin", "tls"), "correct the files of this listener"):
+        tls = _admin_context(settings, clock)
+    if settings.admin is not None and settings.admin.token is not None:
+        with findings.at(("admin", "token"), "make the secret readable"):
+            token = reveal(settings.admin.token, directory)
+    return tls, token
 
 
 def _report_keys(issuer: str, news: KeyNews) -> None:

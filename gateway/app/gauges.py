@@ -5,6 +5,7 @@ from __future__ import annotations
 from functools import partial
 from typing import TYPE_CHECKING, Final
 
+from gateway.observe.families import Fold
 from gateway.observe.metrics import Gauge
 from gateway.state.redis import RedisStore
 from gateway.state.replicated import ReplicatedRevocations
@@ -37,7 +38,12 @@ def state_gauges(store: Store) -> list[Gauge]:
     if not isinstance(store, RedisStore):
         return []
     return [
-        Gauge("state_ready", "1 while the store of limits answers.", lambda: float(store.is_ready)),
+        Gauge(
+            "state_ready",
+            "1 while the store of limits answers.",
+            lambda: float(store.is_ready),
+            fold=Fold.LEAST,
+        ),
         Gauge(
             "state_unavailable_total",
             "Requests refused because the store did not answer.",
@@ -73,7 +79,12 @@ def gauges_of(
         ),
         Gauge("upstream_connections", "Connections to backends.", lambda: sum(pool.connections().values())),
         Gauge("audit_backlog", "Records that wait to be written.", lambda: audit.backlog),
-        Gauge("audit_healthy", "1 while records can be written.", lambda: float(audit.is_healthy)),
+        Gauge(
+            "audit_healthy",
+            "1 while records can be written.",
+            lambda: float(audit.is_healthy),
+            fold=Fold.LEAST,
+        ),
         Gauge("audit_lost_total", "Records lost.", lambda: audit.lost, is_counter=True),
         Gauge("log_lost_total", "Log lines lost.", lambda: sink.lost, is_counter=True),
         Gauge(
@@ -98,15 +109,24 @@ def revocation_gauges(keeper: Keeper, vigil: Callable[[], Vigil]) -> list[Gauge]
     """Return the numbers of revocations, and of what they and other changes ended."""
     index = keeper.index
     gauges = [
-        Gauge("revocations", "Revocations that hold.", lambda: len(index)),
+        Gauge("revocations", "Revocations that hold.", lambda: len(index), fold=Fold.MOST),
         Gauge(
-            "revocations_version", "Grows with every change of the revocations here.", lambda: index.version
+            "revocations_version",
+            "Grows with every change of the revocations here.",
+            lambda: index.version,
+            fold=Fold.LEAST,
         ),
-        Gauge("revocations_current", "1 while what is known may be believed.", lambda: index.is_current),
+        Gauge(
+            "revocations_current",
+            "1 while what is known may be believed.",
+            lambda: index.is_current,
+            fold=Fold.LEAST,
+        ),
         Gauge(
             "revocations_staleness_seconds",
             "Since the store of the fleet was last heard; 0 without one.",
             lambda: min(index.staleness, 1e9),
+            fold=Fold.MOST,
         ),
     ]
     if isinstance(keeper, ReplicatedRevocations):

@@ -8,25 +8,26 @@ from __future__ import annotations
 
 import asyncio
 import gc
-import os
 import signal
-from contextlib import AsyncExitStack, contextmanager
+from contextlib import AsyncExitStack
 from functools import partial
 from typing import TYPE_CHECKING, cast, final
 
 import msgspec
 import structlog
-from aiohttp import web
 
 from gateway import __version__
 from gateway.admin import AdminSources, build_admin, build_admin_runner
+from gateway.app.admin_listener import start_admin
 from gateway.app.assembly import make_runtime, make_service
 from gateway.app.gauges import gauges_of, revocation_gauges, signal_gauges, state_gauges
 from gateway.app.listener import Listener
+from gateway.app.listening import said, written
 from gateway.app.peers import Peers
 from gateway.app.renewal import Renewal
 from gateway.app.revocations import make_keeper
 from gateway.app.revoker import Revoker
+from gateway.app.service_manager import ServiceManager
 from gateway.app.shared_state import make_budgets, make_once, make_state
 from gateway.app.signals import Listening
 from gateway.app.watch import Watch
@@ -45,12 +46,12 @@ from gateway.wire.downstream import Downstream
 from gateway.wire.pool import Pool
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterable, Iterator
+    from collections.abc import Callable, Iterable
 
     from gateway.app.compilation import Compilation
     from gateway.app.revocations import Keeper
     from gateway.app.shared_state import Budgets, Counters, Store
-    from gateway.config.addresses import Listen
+    from gateway.app.supervised import Supervised
     from gateway.core.ports import Clock
     from gateway.core.refusal import Refusal
     from gateway.observe.log import LogSink
@@ -59,7 +60,6 @@ if TYPE_CHECKING:
 RECORD_DELAY = 0.005  # seconds for which finished exchanges are kept to be written together
 DRAIN_STEP = 0.05  # seconds between two looks at whether everything is served
 CUT_OFF_SECONDS = 2.0  # for those cut off to be written down before the audit log closes
-PROBLEM_TYPES = "urn:gateway:problem:"
 
 
 @final
@@ -70,21 +70,41 @@ class Process:
         compilation: What to run.
         clock: Time.
         sink: Where the log goes.
+        supervised: For a worker, what ties it to its supervisor, and what it listens on.
+        manager: Who started us and wants to know how it goes.
     """
 
-    def __init__(self, compilation: Compilation, clock: Clock, sink: LogSink) -> None:
+    def __init__(
+        self,
+        compilation: Compilation,
+        clock: Clock,
+        sink: LogSink,
+        *,
+        supervised: Supervised | None = None,
+        manager: ServiceManager | None = None,
+    ) -> None:
         self._compilation = compilation
         self._clock = clock
         self._sink = sink
+        self._supervised = supervised
+        self._manager = manager or ServiceManager()
         self._log = structlog.get_logger()
         self._stop = asyncio.Event()
+        self._drain_seconds = compilation.settings.server.drain
+        self._listener: Listener | None = None
         self._is_ready = False
         self._began = clock.tick()
         self.addresses: dict[str, str] = {}
         """Where it listens, once it does: port 0 in the configuration has become a real one."""
 
-    def stop(self) -> None:
-        """Ask it to drain and end."""
+    def stop(self, within: float | None = None) -> None:
+        """Ask it to drain and end.
+
+        Args:
+            within: Seconds that running requests get at most; None for what the settings say.
+        """
+        if within is not None:
+            self._drain_seconds = min(self._drain_seconds, within)
         self._stop.set()
 
     async def run(self) -> None:
@@ -98,20 +118,29 @@ class Process:
         loop = asyncio.get_running_loop()
         for number in (signal.SIGTERM, signal.SIGINT):
             loop.add_signal_handler(number, self.stop)
+        loop.add_signal_handler(signal.SIGHUP, self._reload)
         async with AsyncExitStack() as stack:
             service = await self._open(stack)
             _settle_memory()
             self._is_ready = True
             self._log.info(
-                "ready", **self.addresses, version=__version__, configuration=self._compilation.version
+                "ready" if self._supervised is None else "worker-ready",
+                **self.addresses,
+                version=__version__,
+                configuration=self._compilation.version,
             )
+            self._manager.tell("READY=1")
+            self._manager.keep_alive(stack)
             await self._stop.wait()
             self._is_ready = False
+            self._manager.tell("STOPPING=1")
             await self._drain(service)
+
+    def _reload(self) -> None:
+        self._log.warning("nothing-reloaded", mend="restart the gateway to have it read its configuration")
 
     async def _open(self, stack: AsyncExitStack) -> Service:
         compilation = self._compilation
-        settings = compilation.settings
         audit = self._open_audit(stack)
         store, counters = await self._open_state(stack)
         budgets = await self._open_budgets(stack)
@@ -124,7 +153,6 @@ class Process:
         pool = Pool(compilation.backends)
         stack.callback(pool.close)
         renewal = self._make_renewal(pool, lambda: service.connections)
-        tracer = self._open_traces(stack)
         metrics = Metrics(
             __version__,
             gauges_of(lambda: service, pool, audit, self._sink, lambda: observer)
@@ -133,26 +161,32 @@ class Process:
             + renewal.gauges()
             + signal_gauges(lambda: listening),
         )  # read when somebody asks: both are there by then
-        observer = Observer(
-            audit=audit,
-            metrics=metrics,
-            log=self._sink if settings.log.exchanges else None,
-            traces=tracer,
-            schedule=partial(asyncio.get_running_loop().call_later, RECORD_DELAY),
-        )
+        observer = self._make_observer(audit, metrics, self._open_traces(stack))
         stack.callback(observer.flush)
         gateway = Gateway(make_runtime(compilation, self._clock, store, budgets, counters, pool, observer))
-        service = make_service(settings, gateway, Peers(renewal.chains, self._refused_certificate))
+        peers = Peers(renewal.chains, self._refused_certificate)
+        service = make_service(compilation.settings, gateway, peers)
         stack.callback(service.close)
         renewal.apply()  # bundles that were fetched meanwhile
         vigil = self._open_watch(stack, gateway, keeper, service)
         revoker = Revoker(keeper, gateway, audit, self._log, self._clock)
         listening = Listening(compilation.feeds, revoker, self._clock)
         await listening.start(stack)
-        await self._open_admin(stack, metrics, store, observer, revoker, listening)
+        sources = self._admin_sources(metrics, store, observer, revoker, listening)
+        if self._supervised is None:
+            await self._open_admin(stack, sources)
         listener = await self._listen(stack, service)
         stack.push_async_callback(renewal.stop)
         renewal.start(listener)
+        if self._supervised is not None:
+            await self._supervised.answer(
+                stack,
+                sources,
+                token=compilation.admin_token,
+                families=metrics.families,
+                head=lambda: audit.head,
+                stop=self.stop,
+            )
         return service
 
     def _open_audit(self, stack: AsyncExitStack) -> AuditLog:
@@ -222,6 +256,23 @@ class Process:
         stack.callback(tracer.close)
         return tracer
 
+    def _make_observer(self, audit: AuditLog, metrics: Metrics, tracer: Tracer | None) -> Observer:
+        return Observer(
+            audit=audit,
+            metrics=metrics,
+            log=self._sink if self._compilation.settings.log.exchanges else None,
+            traces=tracer,
+            schedule=partial(asyncio.get_running_loop().call_later, RECORD_DELAY),
+        )
+
+    def _refused_certificate(self, address: str, refusal: Refusal) -> None:
+        self._log.warning(
+            "certificate-refused",
+            address=address,
+            reason=refusal.reason.value,
+            why=refusal.note or refusal.detail,
+        )
+
     def _make_renewal(self, pool: Pool, connections: Callable[[], Iterable[Downstream]]) -> Renewal:
         compilation = self._compilation
         clients = compilation.client_trust
@@ -238,62 +289,34 @@ class Process:
             domains=compilation.domains.values(),
         )
 
-    def _refused_certificate(self, address: str, refusal: Refusal) -> None:
-        self._log.warning(
-            "certificate-refused",
-            address=address,
-            reason=refusal.reason.value,
-            why=refusal.note or refusal.detail,
+    def _admin_sources(
+        self, metrics: Metrics, store: Store, observer: Observer, revoker: Revoker, listening: Listening
+    ) -> AdminSources:
+        compilation = self._compilation
+        return AdminSources(
+            readiness=lambda: {
+                "serving": self._is_ready,
+                "audit": observer.is_healthy,
+                "state": not isinstance(store, RedisStore) or store.is_ready,
+                "revocations": compilation.revocations.is_current,
+            },
+            metrics=metrics.render,
+            keys=lambda: msgspec.json.decode(compilation.onward.assertions.jwks),
+            status=self._status,
+            operations=revoker,
+            endpoints=listening.endpoints(),
+            clock=self._clock,
         )
 
-    async def _open_admin(
-        self,
-        stack: AsyncExitStack,
-        metrics: Metrics,
-        store: Store,
-        observer: Observer,
-        revoker: Revoker,
-        listening: Listening,
-    ) -> None:
+    async def _open_admin(self, stack: AsyncExitStack, sources: AdminSources) -> None:
         compilation = self._compilation
         admin = compilation.settings.admin
         if admin is None:
             return
-        runner = build_admin_runner(
-            build_admin(
-                AdminSources(
-                    readiness=lambda: {
-                        "serving": self._is_ready,
-                        "audit": observer.is_healthy,
-                        "state": not isinstance(store, RedisStore) or store.is_ready,
-                        "revocations": compilation.revocations.is_current,
-                    },
-                    metrics=metrics.render,
-                    keys=lambda: msgspec.json.decode(compilation.onward.assertions.jwks),
-                    status=self._status,
-                    operations=revoker,
-                    endpoints=listening.endpoints(),
-                    clock=self._clock,
-                ),
-                token=compilation.admin_token,
-            )
-        )
-        if compilation.admin_token is None:
-            self._log.warning(
-                "operators-unproven",
-                mend="set `admin.token`: whoever reaches the admin listener may revoke, and lift",
-            )
+        runner = build_admin_runner(build_admin(sources, token=compilation.admin_token))
         await runner.setup()
         stack.push_async_callback(runner.cleanup)
-        listen = admin.listen
-        site: web.BaseSite
-        if listen.path is not None:
-            site = web.UnixSite(runner, str(listen.path), ssl_context=compilation.admin_tls)
-        else:
-            site = web.TCPSite(runner, listen.host, listen.port, ssl_context=compilation.admin_tls)
-        with _said(listen):
-            await site.start()
-        self.addresses["admin"] = _name(listen, runner.addresses[0])
+        self.addresses["admin"] = await start_admin(runner, compilation, admin.listen)
 
     def _status(self) -> dict[str, object]:
         return {
@@ -311,19 +334,20 @@ class Process:
         def protocol() -> asyncio.Protocol:
             return cast("asyncio.Protocol", Downstream(service))  # one in all but the base class
 
-        listener = Listener(protocol, service.timeouts.handshake)
-        path = None if listen.path is None else str(listen.path)
-        tls = None if clients is None else clients.context
-        with _said(listen):
-            name = await listener.open(listen.host, listen.port, path, tls)
+        self._listener = listener = Listener(protocol, service.timeouts.handshake)
+        inherited = () if self._supervised is None else self._supervised.listen
+        with said(listen):
+            name = await listener.open(listen, None if clients is None else clients.context, inherited)
         stack.callback(service.abort)
         stack.callback(listener.close)
-        self.addresses["listen"] = _name(listen, name)
+        self.addresses["listen"] = written(listen, name)
         return listener
 
     async def _drain(self, service: Service) -> None:
         """Let running requests end, for as long as the settings say."""
-        seconds = self._compilation.settings.server.drain
+        seconds = self._drain_seconds
+        if self._supervised is not None and self._listener is not None:
+            self._listener.close()  # what others still take must not come here
         self._log.info("draining", active=service.active, seconds=seconds)
         service.drain()
         until = self._clock.tick() + seconds
@@ -337,17 +361,6 @@ class Process:
             await asyncio.sleep(0)
 
 
-@contextmanager
-def _said(listen: Listen) -> Iterator[None]:
-    """Name the address that cannot be listened on, in the words of the configuration."""
-    try:
-        yield
-    except OSError as error:
-        code = error.errno or 0
-        why = os.strerror(code) if code > 0 else error.strerror  # asyncio writes a sentence of its own
-        raise OSError(code, f"cannot listen on {_name(listen, None)}: {why}") from error
-
-
 def _settle_memory() -> None:
     """Take everything made so far out of garbage collection: it lives as long as the process.
 
@@ -355,11 +368,3 @@ def _settle_memory() -> None:
     """
     gc.collect()
     gc.freeze()
-
-
-def _name(listen: Listen, bound: object) -> str:
-    """Write an address as the configuration does; `bound` is the socket's own name for it."""
-    if listen.path is not None:
-        return f"unix:{listen.path}"
-    port = bound[1] if isinstance(bound, tuple) else listen.port
-    return f"[{listen.host}]:{port}" if ":" in listen.host else f"{listen.host}:{port}"

@@ -18,15 +18,17 @@ from cryptography.hazmat.primitives.serialization import load_pem_public_key
 
 from gateway.observe.action import Action
 from gateway.observe.chain import MAX_LINE, ChainBroken, Kind, parse
+from gateway.observe.chains import worker_files
 from gateway.observe.record import Record, Who
 from gateway.observe.redact import printable
-from gateway.observe.verify import verify
+from gateway.observe.verify_log import verify_log
 
 if TYPE_CHECKING:
     import argparse
     from collections.abc import Iterator
 
     from gateway.observe.verify import Report
+    from gateway.observe.verify_log import LogReport
 
 COLOURS: Final = {"served": "32", "refused": "33", "failed": "31", "client-gone": "36"}
 
@@ -48,7 +50,9 @@ def add(subparsers: argparse._SubParsersAction[argparse.ArgumentParser]) -> None
         "verify",
         help="prove that no line was changed, removed, added or moved",
         description="Recompute the hash chain over FILE and the full files beside it, and with --key the "
-        "signatures of the checkpoints. Exit code 0 if everything fits, 1 if not, 2 if FILE cannot be read.",
+        "signatures of the checkpoints. Where workers wrote chains of their own (gateway.1.jsonl beside "
+        "gateway.jsonl), all of them are verified, and that none is missing or cut. "
+        "Exit code 0 if everything fits, 1 if not, 2 if FILE cannot be read.",
     )
     check.add_argument("file", metavar="FILE", type=Path, help="the log, for example audit/gateway.jsonl")
     check.add_argument("--key", metavar="PUB", type=Path, help="public key of the checkpoints (PEM, Ed25519)")
@@ -59,7 +63,7 @@ def add(subparsers: argparse._SubParsersAction[argparse.ArgumentParser]) -> None
         "show",
         help="read records in a form for people",
         description="Print one line per exchange, and for a refusal a second one that says why; and what "
-        "operators did.",
+        "operators did. Of all workers together, by time.",
     )
     show.add_argument("file", metavar="FILE", type=Path, help="the log, for example audit/gateway.jsonl")
     show.add_argument(
@@ -74,22 +78,30 @@ def _verify(args: argparse.Namespace) -> int:
     file: Path = args.file
     try:
         key = None if args.key is None else _public_key(args.key)
-        report = verify(file, key, is_pruned=args.pruned)
+        log = verify_log(file, key, is_pruned=args.pruned)
     except OSError as error:
         return _fail(f"{error.filename or file}: {error.strerror}")
     except _Unreadable as error:
         return _fail(str(error))
-    for problem in report.problems or ():
+    for problem in log.problems:
         print(f"{problem.file}:{problem.line}: {problem.what}")
-    print(_summary(report, is_signed=key is not None))
-    return 0 if report.is_intact else 1
+    print(_summary(log, is_signed=key is not None))
+    return 0 if log.is_intact else 1
 
 
-def _summary(report: Report, *, is_signed: bool) -> str:
-    verdict = "INTACT" if report.is_intact else f"NOT INTACT: {len(report.problems or ())} problem(s)"
+def _summary(log: LogReport, *, is_signed: bool) -> str:
+    verdict = "INTACT" if log.is_intact else f"NOT INTACT: {len(log.problems)} problem(s)"
+    chains = list(log.chains.items())
+    if len(chains) == 1:
+        return f"{verdict}\n{_chain(chains[0][1], is_signed=is_signed)}"
+    parts = [f"{name}\n{_chain(report, is_signed=is_signed)}" for name, report in chains]
+    together = f"{len(chains)} chains; where they end was stated {log.statements} time(s)"
+    return "\n".join([verdict, *parts, together])
+
+
+def _chain(report: Report, *, is_signed: bool) -> str:
     checked = "verified" if is_signed else "seen, not verified (no --key)"
     return (
-        f"{verdict}\n"
         f"  {report.lines} lines in {report.files} file(s), numbers {report.first} to {report.last}: "
         f"{report.records} records, "
         f"{report.actions} actions of operators, {report.events} events of the log itself\n"
@@ -99,11 +111,18 @@ def _summary(report: Report, *, is_signed: bool) -> str:
 
 def _show(args: argparse.Namespace) -> int:
     file: Path = args.file
-    entries: deque[Record | Action] = deque(maxlen=args.last if args.last > 0 else None)
+    most = args.last if args.last > 0 else None
+    entries: list[Record | Action] = []
     try:
-        entries.extend(entry for entry in _entries(file) if _is_wanted(entry, args))
+        chains = [file, *(path for path in worker_files(file) if path.exists())]
+        for chain in chains:
+            wanted = (entry for entry in _entries(chain) if _is_wanted(entry, args))
+            entries.extend(deque(wanted, maxlen=most))
     except OSError as error:
         return _fail(f"{error.filename or file}: {error.strerror}")
+    if len(chains) > 1:  # workers do not wait for each other
+        entries.sort(key=lambda entry: entry.time)
+        entries = entries[-most:] if most is not None else entries
     is_coloured = sys.stdout.isatty()
     for entry in entries:
         if isinstance(entry, Action):

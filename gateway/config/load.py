@@ -66,7 +66,20 @@ def load(path: Path, clock: Clock) -> Loaded:
     Raises:
         ConfigurationError: With everything that is wrong.
     """
-    data = _read(path)
+    return load_bytes(read(path), path, clock)
+
+
+def load_bytes(data: bytes, path: Path, clock: Clock) -> Loaded:
+    """Load a configuration that was read before: workers run what was checked, whatever the file is by now.
+
+    Args:
+        data: What stood in the file.
+        path: The file, for messages; relative paths are relative to its directory.
+        clock: To judge certificates and revocation lists by.
+
+    Raises:
+        ConfigurationError: With everything that is wrong.
+    """
     document = parse(data, str(path))
     partial = validate(document, path.parent.absolute())
     problems = [*document.problems, *partial.problems]
@@ -81,7 +94,12 @@ def load(path: Path, clock: Clock) -> Loaded:
     return Loaded(partial.settings, hashlib.sha256(data).hexdigest(), tuple(warnings), document.source)
 
 
-def _read(path: Path) -> bytes:
+def read(path: Path) -> bytes:
+    """Return what stands in a configuration file.
+
+    Raises:
+        ConfigurationError: It cannot be read.
+    """
     try:
         with path.open("rb") as file:
             return file.read(MAX_BYTES + 1)

@@ -15,6 +15,9 @@ from itertools import groupby
 from typing import TYPE_CHECKING, final
 
 import msgspec
+from cryptography.hazmat.primitives.asymmetric.ed25519 import (
+    Ed25519PrivateKey,  # noqa: TC002 - the compiler reads annotations of classes
+)
 
 from gateway.observe.chain import Kind, link, link_all, sign
 from gateway.observe.journal import AuditBroken, Journal
@@ -24,9 +27,8 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Iterable
     from pathlib import Path
 
-    from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
-
     from gateway.core.ports import Clock
+    from gateway.observe.chain import Head
 
 __all__ = ["AuditBroken", "AuditLog", "Signer"]
 
@@ -38,7 +40,7 @@ class _Action(bytes):
 
 
 @final
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True)
 class Signer:
     """What signs checkpoints.
 
@@ -115,6 +117,11 @@ class AuditLog:
     def last(self) -> int:
         """Number of the last line on disk."""
         return self._journal.head.seq
+
+    @property
+    def head(self) -> Head:
+        """Where the chain on disk ends."""
+        return self._journal.head
 
     def start(self) -> None:
         """Start the writing thread. Call it after any fork."""

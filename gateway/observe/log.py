@@ -7,6 +7,7 @@ text: their text can hold what a client sent.
 
 from __future__ import annotations
 
+import fcntl
 import logging
 import os
 from datetime import UTC, datetime
@@ -41,10 +42,22 @@ class LogSink:
     Args:
         descriptor: Where to; 1 is standard output.
         capacity: Lines that may wait; more are lost and counted.
+        lock: A file that all who write there lock meanwhile, for a pipe mixes large writes; None: nobody
+            else writes.
+        worker: Number of the worker, in every exchange's line; None: there is one process.
     """
 
-    def __init__(self, descriptor: int = 1, *, capacity: int = 50_000) -> None:
+    def __init__(
+        self,
+        descriptor: int = 1,
+        *,
+        capacity: int = 50_000,
+        lock: int | None = None,
+        worker: int | None = None,
+    ) -> None:
         self._descriptor = descriptor
+        self._lock = lock
+        self._prefix = b'{"event":"exchange",' + (b"" if worker is None else b'"worker":%d,' % worker)
         self._spool = Spool("log", self._write, interval=0.05, capacity=capacity)
         # the names that structlog calls on the logger it wraps
         self.debug = self.info = self.warning = self.error = self.critical = self.line
@@ -64,7 +77,7 @@ class LogSink:
 
     def exchange(self, record: bytes) -> None:
         """Queue the line of an exchange, made of its record."""
-        self._spool.put(b'{"event":"exchange",' + record[1:])
+        self._spool.put(self._prefix + record[1:])
 
     def close(self) -> bool:
         """Write what is left; True if all of it was written."""
@@ -73,21 +86,28 @@ class LogSink:
     def _write(self, lines: list[bytes]) -> bool:
         data = memoryview(b"".join([line + b"\n" for line in lines]))
         try:
+            if self._lock is not None and data:
+                fcntl.lockf(self._lock, fcntl.LOCK_EX)  # the kernel takes it from whoever dies
             while data:
                 data = data[os.write(self._descriptor, data) :]
         except OSError:  # nobody reads: a log line is not worth stopping for
             self._spool.lost += len(lines)
+        finally:
+            if self._lock is not None:
+                fcntl.lockf(self._lock, fcntl.LOCK_UN)
         return True
 
 
-def build_log(sink: LogSink, level: str, clock: Clock) -> FilteringBoundLogger:
+def build_log(sink: LogSink, level: str, clock: Clock, *, worker: int | None = None) -> FilteringBoundLogger:
     """Return the process' logger and make it structlog's default.
 
     Args:
         sink: Where lines go.
         level: Name of the lowest level that is written.
         clock: For timestamps.
+        worker: Number of the worker, in every line; None: there is one process.
     """
+    who = {} if worker is None else {"worker": worker}
 
     def stamp(_logger: object, method: str, event: EventDict) -> EventDict:
         moment = datetime.fromtimestamp(clock.wall(), UTC).isoformat(timespec="milliseconds")
@@ -95,6 +115,7 @@ def build_log(sink: LogSink, level: str, clock: Clock) -> FilteringBoundLogger:
             "event": event.pop("event", ""),
             "time": moment.replace("+00:00", "Z"),
             "level": method,
+            **who,
             **event,
         }
 

@@ -6,16 +6,17 @@ no client can grow them. Not exact across threads: a scrape may see an exchange 
 
 from __future__ import annotations
 
-from bisect import bisect_left
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Final, final
 
 from gateway.core.exchange import Outcome
+from gateway.observe.families import Family, Fold, text
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Sequence
 
     from gateway.core.exchange import Exchange
+    from gateway.observe.families import Kind
 
 # Upper bounds in seconds: decisions are microseconds, answers of models minutes.
 DECISION_BOUNDS = (25e-6, 50e-6, 1e-4, 2.5e-4, 5e-4, 1e-3, 5e-3, 0.025, 0.1, 1.0)
@@ -50,12 +51,14 @@ class Gauge:
         help: One line.
         read: Returns the value; called in another thread, must not block.
         is_counter: True if it only grows.
+        fold: What the values of several workers are together.
     """
 
     name: str
     help: str
     read: Callable[[], float]
     is_counter: bool = False
+    fold: Fold = Fold.SUM
 
 
 @final
@@ -65,13 +68,18 @@ class Histogram:
     __slots__ = ("bounds", "counts", "sum")
 
     def __init__(self, bounds: Sequence[float]) -> None:
-        self.bounds = tuple(bounds)
+        self.bounds: tuple[float, ...] = tuple(bounds)
         self.counts = [0] * (len(bounds) + 1)
         self.sum = 0.0
 
     def add(self, seconds: float) -> None:
         """Count one duration."""
-        self.counts[bisect_left(self.bounds, seconds)] += 1
+        at = 0
+        for bound in self.bounds:  # short durations are the usual ones; a loop is compiled, `bisect` called
+            if seconds <= bound:
+                break
+            at += 1
+        self.counts[at] += 1
         self.sum += seconds
 
 
@@ -142,35 +150,27 @@ class Metrics:
 
     def render(self) -> bytes:
         """Return everything as Prometheus text. Takes milliseconds: call it off the loop."""
+        return text(self.families())
+
+    def families(self) -> list[Family]:
+        """Return everything as values. Takes milliseconds: call it off the loop."""
         routes = [(_label(name), series) for name, series in self._routes.copy().items()]
-        out: list[str] = []
-        _head(out, "build_info", "gauge", "Version of the gateway.")
-        out.append(f'gateway_build_info{{version="{_label(self._version)}"}} 1')
-        _head(out, "exchanges_total", "counter", "Requests, by how they ended.")
-        for route, series in routes:
-            out.append(
-                f'gateway_exchanges_total{{route="{route}",outcome="served",reason=""}} {series.served}'
-            )
-            out.extend(
-                f'gateway_exchanges_total{{route="{route}",outcome="{outcome}",reason="{reason}"}} {count}'
-                for (outcome, reason), count in series.ended.copy().items()
-            )
-        for name, text in _COUNTERS:
-            _head(out, name, "counter", text)
+        version = f'build_info{{version="{_label(self._version)}"}}'
+        found = [
+            Family("build_info", "gauge", "Version of the gateway.", {version: 1}, Fold.MOST),
+            Family("exchanges_total", "counter", "Requests, by how they ended.", _ends(routes)),
+        ]
+        for name, meaning in _COUNTERS:
             field = name.removesuffix("_total")
-            out.extend(
-                f'gateway_{name}{{route="{route}"}} {getattr(series, field)}' for route, series in routes
-            )
-        _histogram(out, "decision_seconds", _DECISION, [(route, series.decision) for route, series in routes])
-        _histogram(
-            out, "first_byte_seconds", _FIRST, [(route, series.first_byte) for route, series in routes]
-        )
-        _histogram(out, "exchange_seconds", _WHOLE, [(route, series.duration) for route, series in routes])
+            counts = {f'{name}{{route="{route}"}}': getattr(series, field) for route, series in routes}
+            found.append(Family(name, "counter", meaning, counts))
+        for name, field, meaning in _HISTOGRAMS:
+            found.append(_histogram(name, meaning, [(route, getattr(one, field)) for route, one in routes]))
         for gauge in self._gauges:
-            _head(out, gauge.name, "counter" if gauge.is_counter else "gauge", gauge.help)
-            out.append(f"gateway_{gauge.name} {gauge.read():.17g}")
-        out.append("")
-        return "\n".join(out).encode()
+            kind: Kind = "counter" if gauge.is_counter else "gauge"
+            value = +gauge.read()  # a truth value becomes a number
+            found.append(Family(gauge.name, kind, gauge.help, {gauge.name: value}, gauge.fold))
+        return found
 
     def _series(self, route: str) -> RouteSeries:
         name = route if len(self._routes) < MAX_ROUTES else "(other)"
@@ -184,28 +184,36 @@ _COUNTERS: Final = (
     ("output_tokens_total", "Output tokens, as backends report them."),
 )
 _DECISION: Final = "From the head of a request to its way to the backend, the arrival of its body included."
-_FIRST: Final = "From a request sent to the head of the backend's answer."
-_WHOLE: Final = "From the head of a request to the end of its answer."
-
-
-def _head(out: list[str], name: str, kind: str, text: str) -> None:
-    out.append(f"# HELP gateway_{name} {text}")
-    out.append(f"# TYPE gateway_{name} {kind}")
+_HISTOGRAMS: Final = (
+    ("decision_seconds", "decision", _DECISION),
+    ("first_byte_seconds", "first_byte", "From a request sent to the head of the backend's answer."),
+    ("exchange_seconds", "duration", "From the head of a request to the end of its answer."),
+)
 
 
 def _label(text: str) -> str:
     return text.replace("\\", "\\\\").replace('"', '\\"').replace("\n", "\\n")
 
 
-def _histogram(out: list[str], name: str, text: str, series: list[tuple[str, Histogram]]) -> None:
-    _head(out, name, "histogram", text)
+def _ends(routes: list[tuple[str, RouteSeries]]) -> dict[str, int | float]:
+    samples: dict[str, int | float] = {}
+    for route, series in routes:
+        samples[f'exchanges_total{{route="{route}",outcome="served",reason=""}}'] = series.served
+        for (outcome, reason), count in series.ended.copy().items():
+            samples[f'exchanges_total{{route="{route}",outcome="{outcome}",reason="{reason}"}}'] = count
+    return samples
+
+
+def _histogram(name: str, meaning: str, series: list[tuple[str, Histogram]]) -> Family:
+    samples: dict[str, int | float] = {}
     for route, histogram in series:
         total = 0
         counts = histogram.counts.copy()
         for bound, count in zip(histogram.bounds, counts, strict=False):
             total += count
-            out.append(f'gateway_{name}_bucket{{route="{route}",le="{bound:g}"}} {total}')
+            samples[f'{name}_bucket{{route="{route}",le="{bound:g}"}}'] = total
         total += counts[-1]
-        out.append(f'gateway_{name}_bucket{{route="{route}",le="+Inf"}} {total}')
-        out.append(f'gateway_{name}_sum{{route="{route}"}} {histogram.sum:.9g}')
-        out.append(f'gateway_{name}_count{{route="{route}"}} {total}')
+        samples[f'{name}_bucket{{route="{route}",le="+Inf"}}'] = total
+        samples[f'{name}_sum{{route="{route}"}}'] = histogram.sum
+        samples[f'{name}_count{{route="{route}"}}'] = total
+    return Family(name, "histogram", meaning, samples)

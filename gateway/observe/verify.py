@@ -28,7 +28,7 @@ from gateway.observe.chain import (
 from gateway.observe.journal import full_files
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    from collections.abc import Callable, Iterator
     from pathlib import Path
 
     from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PublicKey
@@ -87,13 +87,24 @@ class Report:
         return not self.problems
 
 
-def verify(path: Path, public_key: Ed25519PublicKey | None = None, *, is_pruned: bool = False) -> Report:
-    """Verify a log: the file given, and the full ones beside it, as one chain.
+def verify(
+    path: Path,
+    public_key: Ed25519PublicKey | None = None,
+    *,
+    is_pruned: bool = False,
+    visit: Callable[[Line, str, int], None] | None = None,
+    is_part: bool = False,
+    is_vouched: bool = False,
+) -> Report:
+    """Verify one chain: the file given, and the full ones beside it.
 
     Args:
         path: The file being written; or any one file of a log.
         public_key: Key of the checkpoints; without it only the chain is verified.
         is_pruned: The oldest files were deleted on purpose: the chain may begin at any line.
+        visit: Called with each line that fits, the name of its file, and its number there.
+        is_part: One of several chains: nothing may have been written to it yet.
+        is_vouched: Somebody else has signed where this chain ends: it needs no checkpoint of its own.
 
     Returns:
         The report; `is_intact` is the verdict.
@@ -118,7 +129,11 @@ def verify(path: Path, public_key: Ed25519PublicKey | None = None, *, is_pruned:
             continue
         head = line.head
         _count(report, line)
-    if public_key is not None and not report.checkpoints:
+        if visit is not None:
+            visit(line, name, number)
+    if is_part and not report.lines:
+        return report
+    if public_key is not None and not report.checkpoints and not is_vouched:
         problems.append(Problem(path.name, 0, "there is no checkpoint signed by this key"))
     if not report.lines:
         problems.append(Problem(path.name, 0, "the log is empty"))

@@ -174,7 +174,9 @@ class Downstream:
             self._finish(None)
             return
         head = incoming.head
-        call = Call(service.new_id(), head.method, head.path, head.query, head.headers, peer, incoming)
+        call = Call(
+            service.new_id(), head.method, head.path, head.query, head.headers, peer, incoming, head.memo
+        )
         self._driver = driver = Driver(service.handler.handle(call, reply), self._finish)
         service.active += 1
         driver.resume()

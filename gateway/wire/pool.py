@@ -19,11 +19,11 @@ from gateway.wire.tasks import spawn
 from gateway.wire.upstream import Upstream
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Mapping, Sequence
+    from collections.abc import Callable, Sequence
     from ipaddress import IPv4Network, IPv6Network
 
+    from gateway.core.outbound import Outbound
     from gateway.core.permit import Permit, Reservation, Vetted
-    from gateway.core.ports import Outbound
     from gateway.core.route import Bounds
     from gateway.wire.answer import Answer
 
@@ -293,7 +293,7 @@ class Pool:
 
     def __init__(self, backends: Sequence[BackendSettings]) -> None:
         self._deadlines = Deadlines(asyncio.get_running_loop())
-        self._endpoints: Mapping[str, tuple[Endpoint, ...]] = {
+        self._endpoints: dict[str, tuple[Endpoint, ...]] = {
             backend.name: tuple(Endpoint(each, backend, self._deadlines) for each in backend.endpoints)
             for backend in backends
         }
@@ -307,20 +307,27 @@ class Pool:
         endpoint = self._choose(outbound.backend)
         connection = endpoint.take()
         if connection is not None:
+            answer = connection.send(outbound, bounds.first_byte)
             try:
-                return await self._ask(connection, outbound, bounds)
+                await answer.head
             except Refused as refused:
+                answer.close()
                 # the backend closed the idle connection as we wrote: the normal end of keep-alive, but
                 # only a method that may be repeated is sent twice (RFC 9110, section 9.2.2)
                 if refused.refusal.reason is not Reason.BACKEND_DIED or not outbound.is_idempotent:
                     raise
+            except BaseException:  # ClientGone as well: the backend must see that nobody waits any more
+                answer.close()
+                raise
+            else:
+                return answer
         return await self._ask(await endpoint.connect(bounds.connect), outbound, bounds)
 
     async def _ask(self, connection: Upstream, outbound: Outbound, bounds: Bounds) -> Answer:
         answer = connection.send(outbound, bounds.first_byte)
         try:
             await answer.head
-        except BaseException:  # ClientGone as well: the backend must see that nobody waits any more
+        except BaseException:
             answer.close()
             raise
         return answer

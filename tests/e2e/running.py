@@ -12,6 +12,7 @@ from typing import IO, TYPE_CHECKING, Any, Self, final
 import msgspec
 
 from gateway.observe.chain import Kind, parse
+from gateway.observe.chains import worker_files
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -40,19 +41,29 @@ class RunningGateway:
         configuration: The YAML file; its listeners should say port 0.
         audit: Where the configuration writes the audit log.
         program: What Python runs.
+        workers: How many processes serve.
     """
 
-    def __init__(self, configuration: Path, audit: Path, program: tuple[str | Path, ...] = PROGRAM) -> None:
+    def __init__(
+        self,
+        configuration: Path,
+        audit: Path,
+        program: tuple[str | Path, ...] = PROGRAM,
+        *,
+        workers: int | None = None,
+    ) -> None:
         self.configuration = configuration
         self.audit = audit
         self.program = program
+        self.workers = workers
         self.lines: list[dict[str, Any]] = []
         self.errors = ""
         self._changed = threading.Condition()
 
     def __enter__(self) -> Self:
+        more = () if self.workers is None else ("--workers", str(self.workers))
         self.process = subprocess.Popen(
-            command("run", "--config", self.configuration, program=self.program),
+            command("run", "--config", self.configuration, *more, program=self.program),
             stdout=subprocess.PIPE,
             stderr=subprocess.PIPE,
         )
@@ -65,7 +76,7 @@ class RunningGateway:
         for thread in self._threads:
             thread.start()
         try:
-            ready = self.event("ready", seconds=START_SECONDS)
+            ready = self.event("ready", seconds=START_SECONDS * (self.workers or 1))
         except AssertionError:
             self.kill()
             raise AssertionError(self.errors) from None
@@ -114,8 +125,9 @@ class RunningGateway:
 
     def records(self) -> list[dict[str, Any]]:
         """Return all records that are on disk now, whole lines only."""
-        data = self.audit.read_bytes() if self.audit.exists() else b""
-        lines = [parse(line + b"\n") for line in data.split(b"\n")[:-1]]
+        chains = [self.audit, *worker_files(self.audit)]
+        files = [chain.read_bytes() for chain in chains if chain.exists()]
+        lines = [parse(line + b"\n") for data in files for line in data.split(b"\n")[:-1]]
         return [msgspec.json.decode(line.payload) for line in lines if line.kind is Kind.RECORD]
 
     def record(self, id: str | None, seconds: float = 10.0) -> dict[str, Any]:

@@ -179,7 +179,7 @@ def test_a_revoked_certificate_is_gone_within_a_second(own: World, model: Backen
 
     assert closed
     assert doomed.ended_at - revoked_at < WITHIN
-    assert "certificate" in doomed.text.rsplit("event:", 1)[-1]
+    assert "urn:gateway:problem:" in doomed.text.rsplit("event:", 1)[-1]
     assert (True, True, True, 2.0) == (refused, served.startswith(b"HTTP/1.1 200"), still, ended)
     assert "on its issuer's revocation list" == log["why"] == record["note"]
     assert ("failed", "https://idp.example.org|doomed") == (record["outcome"], record["who"]["key"])

@@ -196,7 +196,10 @@ async def identify(call: Call, methods: Identification, now: float) -> Identity:
         return _stranger(call.peer.address, methods)
     if value.startswith(b"Bearer "):  # as nearly everybody writes it; the rest is normalised below
         fingerprint = certificate.fingerprint if certificate is not None else ""
-        known = methods.tokens.find((sha256(value[7:]).digest(), fingerprint), now)
+        digest = call.memo.digest
+        if not digest:
+            digest = call.memo.digest = sha256(value[7:]).digest()
+        known = methods.tokens.find((digest, fingerprint), now)
         if known is not None and known.cleared == revocations.version:
             return known.identity
     return await _by_token(call, value, methods, now)

@@ -16,17 +16,18 @@ import pytest
 from structlog.testing import capture_logs
 
 from gateway.app.process import Process
+from gateway.app.service_manager import ServiceManager
 from gateway.cli import main
 from gateway.core.refusal import Reason, Refusal
 from gateway.observe.chain import Kind, parse
-from gateway.observe.log import LogSink
 from tests.servers import PASSWORD, USER, RunningServer, valkey_binary
 from tests.unit.app.settings import CLOCK, FULL
 
 if TYPE_CHECKING:
-    from collections.abc import AsyncIterator, Iterator, MutableMapping
+    from collections.abc import AsyncIterator, MutableMapping
     from pathlib import Path
 
+    from gateway.observe.log import LogSink
     from tests.unit.app.settings import Directory
 
     Lines = list[MutableMapping[str, Any]]
@@ -62,17 +63,6 @@ def simple(
 ) -> str:
     """Return a configuration for everybody."""
     return OPEN.format(backend=backend, listen=listen, admin=admin, drain=drain, more=more)
-
-
-@pytest.fixture
-def sink(tmp_path: Path) -> Iterator[LogSink]:
-    """A log that nobody reads."""
-    descriptor = os.open(tmp_path / "log", os.O_WRONLY | os.O_CREAT)
-    made = LogSink(descriptor)
-    made.start()
-    yield made
-    made.close()
-    os.close(descriptor)
 
 
 @asynccontextmanager
@@ -237,6 +227,27 @@ async def test_signals_stop_it(directory: Directory, sink: LogSink) -> None:
         async with running(directory, sink, simple()) as process:
             os.kill(os.getpid(), number)
             await asyncio.wait_for(process._stop.wait(), 5)
+
+
+async def test_the_service_manager_hears_of_it(directory: Directory, sink: LogSink, tmp_path: Path) -> None:
+    """When it serves, and when it begins to stop; SIGHUP ends nothing, and says that it reloads nothing."""
+    with socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM) as systemd:
+        systemd.bind(str(tmp_path / "notify"))
+        systemd.settimeout(5)
+        manager = ServiceManager(str(tmp_path / "notify"), 600.0)
+        process = Process(directory.compile(simple()), CLOCK, sink, manager=manager)
+        task = asyncio.ensure_future(process.run())
+        while not process._is_ready:
+            await asyncio.sleep(0)
+        with capture_logs() as lines:
+            os.kill(os.getpid(), signal.SIGHUP)
+            while not lines:
+                await asyncio.sleep(0)
+        process.stop()
+        await task
+
+        assert [b"READY=1", b"STOPPING=1"] == [systemd.recv(100) for _ in range(2)]
+    assert ["nothing-reloaded"] == [line["event"] for line in lines if line["event"] != "draining"]
 
 
 async def test_a_full_configuration_opens(directory: Directory, sink: LogSink) -> None:

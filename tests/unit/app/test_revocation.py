@@ -11,7 +11,7 @@ import pytest
 from structlog.testing import capture_logs
 
 from gateway.app.process import Process
-from gateway.app.revocations import journal_path, make_keeper
+from gateway.app.revocations import _report, journal_path, make_keeper
 from gateway.cli import main
 from gateway.core.ports import StoreUnavailable
 from gateway.core.revocation import NOTHING_REVOKED, Revocation, Target
@@ -20,15 +20,13 @@ from gateway.state.local_revocations import LocalRevocations
 from gateway.state.replicated import ReplicatedRevocations
 from gateway.state.revocation_journal import RevocationsBroken
 from tests.unit.app.settings import CLOCK, FULL
-from tests.unit.app.test_process import ask, json, model, records, running, simple, sink
+from tests.unit.app.test_process import ask, json, model, records, running, simple
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator, Callable
 
     from gateway.observe.log import LogSink
     from tests.unit.app.settings import Directory
-
-__all__ = ["sink"]
 
 STREAM = (
     b"HTTP/1.1 200 OK\r\nContent-Type: text/event-stream\r\nTransfer-Encoding: chunked\r\n\r\n"
@@ -152,6 +150,21 @@ async def test_what_runs_is_never_the_stand_in(directory: Directory, sink: LogSi
         assert not compilation.revocations.is_current
     async with running(directory, sink, simple()) as process:
         assert process._compilation.revocations.is_current
+
+
+def test_what_the_store_does_is_said() -> None:
+    """Lost and doubtful with what to do about it, back without."""
+    with capture_logs() as lines:
+        for event, why in (("lost", "timeout"), ("back", ""), ("foreign", ""), ("unkept", "")):
+            _report(event, why)
+
+    assert [
+        ("state-lost", "error", "timeout"),
+        ("state-back", "info", None),
+        ("revocations-doubtful", "error", "foreign"),
+        ("revocations-doubtful", "error", "unkept"),
+    ] == [(line["event"], line["log_level"], line.get("why")) for line in lines]
+    assert [True, False, True, True] == ["mend" in line for line in lines]
 
 
 def test_where_the_journal_lies(directory: Directory) -> None:

@@ -15,6 +15,7 @@ from gateway.core.revocation import Revocation, Target
 from gateway.observe.action import action
 from gateway.observe.audit import AuditLog, Signer
 from gateway.observe.chain import Head, Kind, link
+from gateway.observe.chains import worker_file
 from gateway.observe.encoder import RecordEncoder
 from tests.unit.observe.exchanges import ALICE, ManualClock, malformed, refused, served
 from tests.unit.observe.test_audit import KEY
@@ -189,6 +190,32 @@ def test_a_fault_is_shown() -> None:
     decoded = cli.msgspec.json.decode(RecordEncoder()(ex), type=cli.Record)
 
     assert "internal (KeyError)  id " in cli.describe(decoded)
+
+
+def test_workers_chains_are_one_log(
+    path: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """`verify` reports each under its name; `show` puts the records of all into one order, the last ones."""
+    encode = RecordEncoder()
+    for number, started in ((1, 1_700_000_300.0), (2, 1_700_000_100.0)):
+        chain = AuditLog(worker_file(path, number), clock=ManualClock())
+        ex = served()
+        ex.started = started
+        chain.append(encode(ex))
+        assert chain.close()
+    code = run("verify", str(path))
+    said = capsys.readouterr().out
+    run("show", "--last", "2", str(path))
+    last = capsys.readouterr().out.splitlines()
+    run("show", "--last", "0", str(path))
+    everything = capsys.readouterr().out.splitlines()
+
+    assert 0 == code
+    assert said.startswith("INTACT\na.jsonl\n  4 lines")
+    assert "\na.1.jsonl\n  1 lines in 1 file(s)" in said
+    assert said.endswith("3 chains; where they end was stated 0 time(s)\n")
+    assert [["22:15:00"], ["22:18:20"]] == [line.split()[1:2] for line in last]
+    assert last == everything[-2:]
 
 
 def test_actions_are_shown_among_records(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:

@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING
 
 import pytest
 
+from gateway.cli import check as command
 from gateway.cli import main
 from tests.unit.app.settings import FULL, Directory
 
@@ -80,3 +81,29 @@ def test_a_file_that_is_not_there(tmp_path: Path, capsys: pytest.CaptureFixture[
 
     assert 1 == code
     assert "cannot be read" in capsys.readouterr().err
+
+
+def test_several_workers_need_shared_state(
+    directory: Directory, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Refused with its mend for state in memory, `auto` where there are cores for it too; fine with Redis."""
+    path = str(directory.write("gateway.yaml", FULL.encode()))
+    shared = FULL + 'state: {url: "redis://127.0.0.1:6379"}\n'
+    monkeypatch.setattr(command, "usable_cores", lambda: 2)
+    codes = [main(["check", "--workers", word, path]) for word in ("1", "2", "auto")]
+    said = capsys.readouterr().err
+    directory.write("gateway.yaml", shared.encode())
+    codes.append(main(["check", "--workers", "auto", path]))
+
+    assert [0, 1, 1, 0] == codes
+    assert 2 == said.count("with state in memory each of 2 workers would grant every limit in full")
+    assert "= mend: keep the state in Redis (docs/redis.md), or run one worker: `--workers 1`" in said
+
+
+@pytest.mark.parametrize("word", ["0", "-1", "513", "two", "1.5", "", "²"])
+def test_numbers_of_workers(word: str, capsys: pytest.CaptureFixture[str]) -> None:
+    """From 1 to 512, or `auto`."""
+    with pytest.raises(SystemExit):
+        main(["check", f"--workers={word}", "gateway.yaml"])
+
+    assert f"`{word}` is neither a number from 1 to 512 nor `auto`" in capsys.readouterr().err

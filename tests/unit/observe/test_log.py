@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import logging
 import os
+import subprocess
+import sys
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -17,6 +19,14 @@ from tests.unit.observe.exchanges import ID, ManualClock, refused
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
+
+HOLD = """
+import fcntl, sys
+file = open(sys.argv[1], "wb")
+fcntl.lockf(file, fcntl.LOCK_EX)
+print("held", flush=True)
+sys.stdin.read()
+"""
 
 
 class Output:
@@ -157,3 +167,29 @@ def test_libraries_log_through_ours(output: Output) -> None:
     ]
     assert "ValueError" == lines[1]["fault"]
     assert "canary" not in str(lines)
+
+
+def test_workers_write_one_log(tmp_path: Path) -> None:
+    """Each says who it is in every line, and who writes holds the lock meanwhile."""
+    with (tmp_path / "lock").open("wb") as lock, (tmp_path / "log").open("wb") as file:
+        sink = LogSink(file.fileno(), lock=lock.fileno(), worker=2)
+        build_log(sink, "info", ManualClock(), worker=2).info("started", n=1)
+        sink.exchange(b'{"id":"i"}')
+        held = subprocess.Popen(
+            [sys.executable, "-c", HOLD, str(tmp_path / "lock")],
+            stdin=subprocess.PIPE,
+            stdout=subprocess.PIPE,
+        )
+        assert held.stdout is not None
+        held.stdout.readline()
+        sink.start()
+        while not sink._spool._kept:  # it has taken the lines, and waits
+            pass
+        early = (tmp_path / "log").read_bytes()
+        held.communicate()
+        assert sink.close()
+    structlog.reset_defaults()
+    lines = [msgspec.json.decode(line) for line in (tmp_path / "log").read_bytes().splitlines()]
+
+    assert b"" == early
+    assert [("started", 2), ("exchange", 2)] == [(line["event"], line["worker"]) for line in lines]

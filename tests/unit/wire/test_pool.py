@@ -10,7 +10,8 @@ from typing import Any, cast, final
 
 import pytest
 
-from gateway.core.ports import ClientGone, Outbound
+from gateway.core.outbound import Outbound
+from gateway.core.ports import ClientGone
 from gateway.core.refusal import Refused
 from gateway.core.route import Bounds
 from gateway.wire.driver import Driver

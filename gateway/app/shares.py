@@ -1,0 +1,68 @@
+"""What one worker of several gets of a configuration: its own files, and its part of every bound.
+
+Bounds in a configuration are the gateway's, however many processes it has, so each worker gets one part of
+them, rounded up and never less than one. Limits on callers are not divided: they are shared in Redis, which
+is why a gateway that keeps its state in memory cannot have more than one worker.
+"""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from typing import TYPE_CHECKING
+
+from gateway.observe.chains import worker_file
+
+if TYPE_CHECKING:
+    from gateway.app.compilation import Compilation
+    from gateway.app.findings import Findings
+    from gateway.config.schema import Settings
+
+
+def check_workers(settings: Settings, workers: int, findings: Findings) -> None:
+    """Find what keeps a configuration from being run by several workers."""
+    if workers > 1 and settings.state.url.scheme == "memory":
+        findings.add(
+            ("state", "url"),
+            f"with state in memory each of {workers} workers would grant every limit in full",
+            "keep the state in Redis (docs/redis.md), or run one worker: `--workers 1`",
+        )
+
+
+def share_of_worker(compilation: Compilation, number: int, workers: int) -> Compilation:
+    """Return what one worker runs.
+
+    Args:
+        compilation: What all run.
+        number: Of the worker, from 1.
+        workers: How many there are.
+    """
+    settings = compilation.settings
+    bounds = settings.server.bounds.model_copy(
+        update={
+            name: part(getattr(settings.server.bounds, name), workers)
+            for name in ("connections", "connections_per_address", "body_memory")
+        }
+    )
+    journal = settings.revocations.journal
+    gateways = settings.state.processes
+    divided = settings.model_copy(
+        update={
+            "server": settings.server.model_copy(update={"bounds": bounds}),
+            "audit": settings.audit.model_copy(update={"path": worker_file(settings.audit.path, number)}),
+            "revocations": settings.revocations.model_copy(
+                update={"journal": None if journal is None else worker_file(journal, number)}
+            ),
+            "state": settings.state.model_copy(
+                update={"processes": None if gateways is None else gateways * workers}
+            ),
+        }
+    )
+    backends = tuple(
+        replace(each, connections=part(each.connections, workers)) for each in compilation.backends
+    )
+    return replace(compilation, settings=divided, backends=backends)
+
+
+def part(whole: int, workers: int) -> int:
+    """Return one part of a bound, rounded up."""
+    return -(-whole // workers)

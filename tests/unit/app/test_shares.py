@@ -1,0 +1,69 @@
+"""What one worker gets of a configuration."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+import pytest
+
+from gateway.app.compilation import compile_settings
+from gateway.app.shared_state import make_state
+from gateway.app.shares import part, share_of_worker
+from gateway.config.errors import ConfigurationError
+from gateway.state.redis import RedisStore
+from tests.unit.app.settings import CLOCK, FULL
+from tests.unit.app.test_process import simple
+
+if TYPE_CHECKING:
+    from tests.unit.app.settings import Directory
+
+SHARED = 'state: {url: "redis://127.0.0.1:6379", on_failure: local, processes: 2}\n'
+
+
+def test_bounds_are_the_gateway_s(directory: Directory) -> None:
+    """Each worker gets its part, rounded up; timeouts and what is per connection stay."""
+    whole = directory.compile(simple(more=SHARED))
+    worker = share_of_worker(whole, 2, 3)
+    bounds, parts = whole.settings.server.bounds, worker.settings.server.bounds
+
+    assert (10_000, 3334) == (bounds.connections, parts.connections)
+    assert (1000, 334) == (bounds.connections_per_address, parts.connections_per_address)
+    assert part(bounds.body_memory, 3) == parts.body_memory
+    assert (bounds.head, bounds.headers) == (parts.head, parts.headers)
+    assert [86] == [backend.connections for backend in worker.backends]
+    assert "gateway.2.jsonl" == worker.settings.audit.path.name
+    assert (whole.version, 256) == (worker.version, whole.backends[0].connections)
+
+
+def test_a_local_share_counts_workers(directory: Directory) -> None:
+    """Two gateways of three workers each: when Redis is away each of the six grants a sixth."""
+    worker = share_of_worker(directory.compile(simple(more=SHARED)), 1, 3)
+    store, _ = make_state(worker, CLOCK)
+
+    assert isinstance(store, RedisStore)
+    assert (6, pytest.approx(1 / 6)) == (worker.settings.state.processes, store._share)
+
+
+def test_no_local_share_stays_none(directory: Directory) -> None:
+    """Where nothing is granted without Redis there is no part to count."""
+    shared = 'state: {url: "redis://127.0.0.1:6379"}\n'
+
+    assert share_of_worker(directory.compile(simple(more=shared)), 1, 3).settings.state.processes is None
+
+
+@pytest.mark.parametrize("text", [FULL, simple()])
+def test_memory_is_for_one(directory: Directory, text: str) -> None:
+    """State in memory with two workers is a mistake, reported with the others; with one it is none."""
+    loaded = directory.load(text)
+    compile_settings(loaded, directory.path, CLOCK, workers=1)
+    with pytest.raises(ConfigurationError) as caught:
+        compile_settings(loaded, directory.path, CLOCK, workers=2)
+    [problem] = caught.value.problems
+
+    assert "with state in memory each of 2 workers would grant every limit in full" == problem.message
+    assert "`--workers 1`" in problem.mend
+
+
+def test_parts_are_never_nothing() -> None:
+    """A bound of one is one for each."""
+    assert [1, 1, 2, 4] == [part(whole, 3) for whole in (1, 3, 4, 10)]
