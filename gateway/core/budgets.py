@@ -318,5 +318,5 @@ def spend(budget: Budget, arrival: float, now: float, amount: int) -> float:
     What was charged beyond the quota is paid off, but nobody is locked out for longer than twice the
     period: a limit that was made smaller, or a clock that went back, must not do that.
     """
-    arrival = min(arrival, now + 2.0 * budget.period)
-    return max(arrival, now) + amount * budget.interval
+    latest = now + 2.0 * budget.period
+    return min(max(min(arrival, latest), now) + amount * budget.interval, latest)

@@ -92,7 +92,7 @@ if kind == 'calendar' then
 elseif kind == 'rolling' then
   mark = math.min(mark, now + 2 * a)
   if charge > 0 then
-    mark = math.max(mark, now - age) + charge * b
+    mark = math.min(math.max(mark, now - age) + charge * b, now + 2 * a)
   end
   used = math.max(0, quota - math.floor((a - math.max(mark - now, 0) + GRAIN) / b))
 end
