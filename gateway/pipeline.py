@@ -1,9 +1,9 @@
 """The life of a request, top to bottom. START READING HERE.
 
-The order of the checks is a security property: nobody is limited before being identified, nothing
-is parsed before being limited, nothing is forwarded before being permitted. Variation lives inside a
-stage, in what the configuration compiled for the route, never between stages. The proofs in the
-signatures (`Entry`, `Admission`, `Vetted`, `Permit`) make a stage that was left out a type error.
+The order of the checks is a security property: nobody is limited before being identified, nothing is
+parsed before being limited, nothing is forwarded before it is permitted and what it may use set aside.
+Variation lives inside a stage, in what the configuration compiled for the route. The proofs in the
+signatures (`Entry`, `Admission`, `Vetted`, `Permit`, `Reservation`) make leaving a stage out a type error.
 """
 
 from __future__ import annotations
@@ -18,6 +18,7 @@ from gateway.stages.forward import answer_headers, content_type, is_event_stream
 from gateway.stages.identify import identify, next_nonce
 from gateway.stages.inspect import inspect
 from gateway.stages.limit import limit
+from gateway.stages.reserve import reserve, settle, watch
 from gateway.stages.score import score
 
 if TYPE_CHECKING:
@@ -46,7 +47,7 @@ class Gateway:
         tick = rt.clock.tick
         now = rt.clock.wall()
         ex = Exchange(call.id, call.peer, call, now, tick())
-        answer = admission = None
+        answer = admission = reservation = None
         self.running[reply] = ex
         try:
             _require_record(rt)  # nothing happens that can not be written down
@@ -70,14 +71,16 @@ class Gateway:
             risk = ex.risk = score(entry, prompt, rt.counters)  # how unusual?
             now = rt.clock.wall()  # a body may have taken its time
             permit = ex.permit = authorize(entry, call, vetted, risk, now)  # exactly this, to this model
+            reservation = await reserve(permit, admission, vetted, call.peer.address, rt.budgets)
             onward = rt.onward.find(call, permit, now) or await rt.onward.obtain(call, permit, now)
             ex.assertion = onward.name
             outbound = prepare(call, permit, vetted, onward)  # what leaves, by allow-list
             ex.forwarded_at = tick()
-            answer = await rt.backends.open(outbound, permit, admission, vetted)
+            answer = await rt.backends.open(outbound, permit, reservation, vetted)
             ex.answered_at = tick()
             ex.endpoint = answer.endpoint
             meter = permit.route.meter(ex.usage, content_type(answer))
+            meter = watch(meter, reservation, ex, rt.budgets, reply, rt.clock)
             fields = answer_headers(answer, permit.route, call.id)
             if identity.proof_key is not None:
                 fields += next_nonce(identity, rt.identification, rt.clock.wall())
@@ -96,6 +99,8 @@ class Gateway:
             del self.running[reply]
             if answer is not None:
                 answer.close()
+            if reservation is not None:
+                settle(reservation, ex, answer, rt.budgets, reply.bytes_out, tick())
             if admission is not None:
                 rt.store.settle(admission.ledger)
             self._record(rt, ex, reply)

@@ -7,6 +7,7 @@ from dataclasses import dataclass, field
 from typing import NamedTuple, final
 
 # the compiler reads the annotations of classes
+from gateway.core.budgets import Budgets  # noqa: TC001
 from gateway.core.ports import Backends, Clock, Counters, Onward, Recorder, Store  # noqa: TC001
 from gateway.core.route import RouteTable  # noqa: TC001
 from gateway.stages.identify import Identification  # noqa: TC001
@@ -36,6 +37,7 @@ class Runtime:
         identification: How callers prove who they are.
         routes: What may be called at all.
         store: Limits.
+        budgets: What may be used together.
         counters: Behaviour.
         onward: Who asks, in a form that backends believe.
         backends: The way to the models.
@@ -49,6 +51,7 @@ class Runtime:
     identification: Identification
     routes: RouteTable
     store: Store
+    budgets: Budgets
     counters: Counters
     onward: Onward
     backends: Backends

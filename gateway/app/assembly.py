@@ -15,7 +15,7 @@ from gateway.wire.service import ConnectionBounds, Service, Timeouts
 if TYPE_CHECKING:
     from gateway.app.compilation import Compilation
     from gateway.app.peers import Peers
-    from gateway.app.shared_state import Counters, Store
+    from gateway.app.shared_state import Budgets, Counters, Store
     from gateway.config.schema import Settings
     from gateway.core.ports import Clock
     from gateway.observe.recorder import Observer
@@ -26,7 +26,13 @@ PROBLEM_TYPES: Final = "urn:gateway:problem:"
 
 
 def make_runtime(
-    compilation: Compilation, clock: Clock, store: Store, counters: Counters, pool: Pool, observer: Observer
+    compilation: Compilation,
+    clock: Clock,
+    store: Store,
+    budgets: Budgets,
+    counters: Counters,
+    pool: Pool,
+    observer: Observer,
 ) -> Runtime:
     """Return what one request uses.
 
@@ -34,6 +40,7 @@ def make_runtime(
         compilation: The configuration.
         clock: Time.
         store: Limits.
+        budgets: What may be used together.
         counters: Behaviour.
         pool: Backends.
         observer: Records.
@@ -46,6 +53,7 @@ def make_runtime(
         identification=compilation.identification,
         routes=compilation.routes,
         store=store,
+        budgets=budgets,
         counters=counters,
         onward=compilation.onward.onward,
         backends=pool,

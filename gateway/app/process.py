@@ -28,7 +28,7 @@ from gateway.app.renewal import Renewal
 from gateway.app.revocations import make_keeper
 from gateway.app.revoker import Revoker
 from gateway.app.service_manager import ServiceManager
-from gateway.app.shared_state import make_once, make_state
+from gateway.app.shared_state import make_budgets, make_once, make_state
 from gateway.app.signals import Listening
 from gateway.app.watch import Watch
 from gateway.credentials.chains import Chains
@@ -39,6 +39,7 @@ from gateway.observe.recorder import Observer
 from gateway.observe.traces import Tracer
 from gateway.pipeline import Gateway
 from gateway.state.redis import RedisStore
+from gateway.state.redis_budgets import RedisBudgets
 from gateway.state.redis_counters import RedisCounters
 from gateway.vigil import Vigil
 from gateway.wire.downstream import Downstream
@@ -49,7 +50,7 @@ if TYPE_CHECKING:
 
     from gateway.app.compilation import Compilation
     from gateway.app.revocations import Keeper
-    from gateway.app.shared_state import Counters, Store
+    from gateway.app.shared_state import Budgets, Counters, Store
     from gateway.app.supervised import Supervised
     from gateway.core.ports import Clock
     from gateway.core.refusal import Refusal
@@ -142,6 +143,7 @@ class Process:
         compilation = self._compilation
         audit = self._open_audit(stack)
         store, counters = await self._open_state(stack)
+        budgets = await self._open_budgets(stack)
         keeper = await self._open_revocations(stack)
         async with asyncio.TaskGroup() as starting:  # together: an issuer that is away delays no other
             for keys in (*compilation.key_sets, *compilation.domains.values()):
@@ -161,7 +163,7 @@ class Process:
         )  # read when somebody asks: both are there by then
         observer = self._make_observer(audit, metrics, self._open_traces(stack))
         stack.callback(observer.flush)
-        gateway = Gateway(make_runtime(compilation, self._clock, store, counters, pool, observer))
+        gateway = Gateway(make_runtime(compilation, self._clock, store, budgets, counters, pool, observer))
         peers = Peers(renewal.chains, self._refused_certificate)
         service = make_service(compilation.settings, gateway, peers)
         stack.callback(service.close)
@@ -225,6 +227,13 @@ class Process:
             stack.push_async_callback(counters.stop)
             await counters.start()
         return store, counters
+
+    async def _open_budgets(self, stack: AsyncExitStack) -> Budgets:
+        budgets = make_budgets(self._compilation, self._clock)
+        if isinstance(budgets, RedisBudgets):
+            stack.push_async_callback(budgets.stop)
+            await budgets.start()
+        return budgets
 
     def _open_watch(self, stack: AsyncExitStack, gateway: Gateway, keeper: Keeper, service: Service) -> Vigil:
         vigil = Vigil(gateway)

@@ -6,8 +6,8 @@ from typing import TYPE_CHECKING
 
 import msgspec
 
+from gateway.app.limits import compile_budgets, compile_limits
 from gateway.config.proofs import EITHER
-from gateway.core.limits import ConcurrencyLimit, RateLimit, RouteLimits
 from gateway.core.route import Bounds, Continuous, Requirements, Route, RouteTable
 from gateway.stages.authorize.assurance import RequiredAuthentication
 from gateway.stages.authorize.challenged import Challenged
@@ -35,7 +35,6 @@ if TYPE_CHECKING:
     from gateway.stages.authorize.conditions import Condition
 
 MAX_SCHEMA_BYTES = 1024 * 1024
-LEASE_SLACK = 30.0  # seconds beyond the longest exchange
 
 
 def compile_routes(settings: Settings, fingerprint_key: bytes | None, findings: Findings) -> RouteTable:
@@ -70,6 +69,7 @@ def _route(
         return None
     dialect = DIALECTS[route.dialect]
     bounds = route.bounds
+    is_local = settings.state.on_failure == "local"
     return Route(
         name=route.name,
         methods=frozenset(route.match.methods),
@@ -78,7 +78,8 @@ def _route(
         dialect=route.dialect,
         require=_requirements(route.require, challenged),
         policy=Rules(route.name, rules),
-        limits=_limits(route, is_local=settings.state.on_failure == "local"),
+        limits=compile_limits(route, is_local=is_local),
+        budgets=compile_budgets(route, place, settings, findings, is_local=is_local),
         inspector=inspector,
         meter=METERS[route.dialect],
         detectors=detectors,
@@ -157,23 +158,6 @@ def _assurance(
         max_age=required.max_age,
         proofs=required.proofs,
         challenged=challenged,
-    )
-
-
-def _limits(route: RouteSettings, *, is_local: bool) -> RouteLimits:
-    limits, bounds = route.limits, route.bounds
-    rates = tuple(
-        RateLimit(rate.text, rate.count, rate.period, min(limits.burst or rate.count, rate.count))
-        for rate in limits.requests
-    )
-    concurrent = limits.concurrent
-    # a slot that a crashed gateway holds comes back when its longest exchange would be over
-    longest = bounds.body_time + bounds.connect + bounds.first_byte + bounds.answer_time + LEASE_SLACK
-    return RouteLimits(
-        route.name,
-        rates,
-        None if concurrent is None else ConcurrencyLimit("concurrent", concurrent, longest),
-        is_local_on_failure=is_local,
     )
 
 

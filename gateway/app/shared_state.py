@@ -10,8 +10,10 @@ from gateway.state import address
 from gateway.state.counters import MemoryCounters
 from gateway.state.link import Server, tls_context
 from gateway.state.memory import MemoryStore
+from gateway.state.memory_budgets import MemoryBudgets
 from gateway.state.once import MemoryOnce
 from gateway.state.redis import RedisStore
+from gateway.state.redis_budgets import RedisBudgets
 from gateway.state.redis_counters import RedisCounters
 from gateway.state.redis_once import RedisOnce
 
@@ -22,6 +24,7 @@ if TYPE_CHECKING:
     from gateway.core.ports import Clock
 
 Store = MemoryStore | RedisStore
+Budgets = MemoryBudgets | RedisBudgets
 Counters = MemoryCounters | RedisCounters
 
 
@@ -53,6 +56,29 @@ def make_state(compilation: Compilation, clock: Clock) -> tuple[Store, Counters]
         identities=behaviour.identities,
         blinding=compilation.blinding,
         report=_reporter("counters"),
+    )
+
+
+def make_budgets(compilation: Compilation, clock: Clock) -> Budgets:
+    """Make what keeps budgets; in Redis it still has to be started.
+
+    No connection is made for a configuration without budgets.
+
+    Args:
+        compilation: Where they live.
+        clock: Time.
+    """
+    local = MemoryBudgets(clock)
+    state = compilation.settings.state
+    if state.url.scheme == "memory" or not any(route.budgets.budgets for route in compilation.routes.routes):
+        return local
+    return RedisBudgets(
+        server_of(compilation),
+        local,
+        clock,
+        share=1.0 / (state.processes or 1),  # demanded where it matters
+        blinding=compilation.blinding,
+        report=_reporter("budgets"),
     )
 
 

@@ -12,7 +12,7 @@ UNITS: Final = {"ms": 0.001, "s": 1.0, "m": 60.0, "h": 3600.0, "d": 86400.0}
 SIZES: Final = {"B": 1, "KiB": 1024, "MiB": 1024**2, "GiB": 1024**3}
 DURATION: Final = r"^[0-9]{1,9}(\.[0-9]{1,3})?(ms|s|m|h|d)$"
 SIZE: Final = r"^[0-9]{1,9}(B|KiB|MiB|GiB)$"
-RATE: Final = r"^[1-9][0-9]{0,8}/([1-9][0-9]{0,4} ?)?(second|minute|hour|day)s?$"
+RATE: Final = r"^[1-9][0-9]{0,8}/([1-9][0-9]{0,4} ?)?(second|minute|hour|day|month)s?$"
 MAX_SECONDS: Final = 366 * 86400.0
 MAX_SIZE: Final = 64 * 1024**3
 

@@ -6,9 +6,10 @@ from pydantic import Field
 
 from gateway.config.addresses import Network
 from gateway.config.authentication import AuthenticationRequirement
+from gateway.config.limits import Limits
 from gateway.config.patterns import Expression, HeaderName, ModelPattern, Name, RoutePath, Text
 from gateway.config.proofs import Binding
-from gateway.config.quantities import Duration, Rates, Size
+from gateway.config.quantities import Duration, Size
 from gateway.config.references import FilePath
 from gateway.config.revocations import Continuous
 from gateway.config.section import Section, required, setting
@@ -59,18 +60,6 @@ class Rule(Section):
     )
     networks: tuple[Network, ...] | None = setting(None, "Client address in one of these networks.")
     when: Expression | None = setting(None, "Condition in CEL over the attributes in docs/policy.md.")
-
-
-class Limits(Section):
-    """How much one identity may ask for on this route."""
-
-    requests: Rates = setting((), "Rate, or list of rates: `60/minute`, `1000/hour`.")
-    burst: Annotated[int, Field(ge=1, le=1_000_000)] | None = setting(
-        None, "How many of each rate may come at once; none: as many as its period grants."
-    )
-    concurrent: Annotated[int, Field(ge=1, le=100_000)] | None = setting(
-        None, "Most requests at the same time."
-    )
 
 
 class RiskBar(Section):

@@ -9,8 +9,9 @@ from typing import Annotated, Literal
 from pydantic import Field
 
 from gateway.config.addresses import WebUrl
+from gateway.config.limits import Metered, Price
 from gateway.config.listener import Admin, Server
-from gateway.config.patterns import Name
+from gateway.config.patterns import ModelPattern, Name
 from gateway.config.quantities import Duration, Size
 from gateway.config.references import FilePath
 from gateway.config.revocations import Revocations
@@ -68,6 +69,8 @@ class Settings(Section):
         "Backends by name: where models run."
     )
     routes: Annotated[tuple[Route, ...], Field(min_length=1)] = required("What may be called.")
+    budgets: dict[Name, Metered] = setting({}, "Limits by name that several routes draw on together.")
+    prices: dict[ModelPattern, Price] = setting({}, "What models cost, by name; `*` for all others.")
     revocations: Revocations = setting({}, "Who is no longer believed, and how that is kept.")
     assertions: Assertions = setting({}, "The gateway's own signature for backends.")
     audit: Audit = setting({}, "The record that nobody can rewrite.")

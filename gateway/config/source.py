@@ -18,7 +18,7 @@ BREAKS: Final = re.compile("\r\n|[\r\n\x85\u2028\u2029]")
 # a literal under a key that sounds like a secret, and passwords in URLs
 SECRETS: Final = (
     re.compile(
-        r"""(?i)\w*(?:pas+w|secret|credential|token)\w*["']?\s*:\s+"""
+        r"""(?i)\w*(?:pas+w|secret|credential|token(?!s\b))\w*["']?\s*:\s+"""
         r"""(?!["']?(?:file|env):|[\[{|>]|null\b|secret\s*:)("[^"]*"?|'[^']*'?|[^,}\s][^,}#]*)"""
     ),
     re.compile(r"://[^\s/@:]*:([^\s/@]+)@"),

@@ -1,8 +1,9 @@
 """Sealed proofs: what must be true before a byte leaves for a backend.
 
-`forward` demands a `Permit`, an `Admission` and a `Vetted`; each is made in exactly one stage, so
-leaving a stage out of the line is a type error. The makers are banned everywhere else by ruff's
-TID251. In Python a seal guards against mistakes, not against hostile code in the process.
+`forward` demands a `Permit`, a `Reservation` (which demands an `Admission`) and a `Vetted`; each is
+made in exactly one stage, so leaving a stage out of the line is a type error. The makers are banned
+everywhere else by ruff's TID251. In Python a seal guards against mistakes, not against hostile code in
+the process.
 """
 
 from __future__ import annotations
@@ -10,6 +11,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Final, final
 
 if TYPE_CHECKING:
+    from gateway.core.budgets import Estimate, Hold
     from gateway.core.identity import Identity
     from gateway.core.limits import Ledger
     from gateway.core.prompt import Prompt
@@ -46,6 +48,29 @@ class Admission:
         _check(seal)
         self.entry = entry
         self.ledger = ledger
+
+
+@final
+class Reservation:
+    """The budgets of the route have room for exactly this prompt, and it is set aside.
+
+    Args:
+        admission: That the head was admitted.
+        permit: What was permitted.
+        holds: What is set aside; none on a route without budgets.
+        estimate: What the prompt is taken to use.
+    """
+
+    __slots__ = ("admission", "estimate", "holds", "permit")
+
+    def __init__(
+        self, seal: object, admission: Admission, permit: Permit, holds: tuple[Hold, ...], estimate: Estimate
+    ) -> None:
+        _check(seal)
+        self.admission = admission
+        self.permit = permit
+        self.holds = holds
+        self.estimate = estimate
 
 
 @final
@@ -88,6 +113,13 @@ def issue_entry(identity: Identity, route: Route) -> Entry:
 def issue_admission(entry: Entry, ledger: Ledger) -> Admission:
     """For `stages.limit` alone."""
     return Admission(_SEAL, entry, ledger)
+
+
+def issue_reservation(
+    admission: Admission, permit: Permit, holds: tuple[Hold, ...], estimate: Estimate
+) -> Reservation:
+    """For `stages.reserve` alone."""
+    return Reservation(_SEAL, admission, permit, holds, estimate)
 
 
 def issue_vetted(entry: Entry, prompt: Prompt, body: bytes, content_type: bytes) -> Vetted:

@@ -13,7 +13,7 @@ if TYPE_CHECKING:
     from gateway.core.limits import Ledger, RouteLimits
     from gateway.core.memo import AnswerMemo
     from gateway.core.outbound import Outbound
-    from gateway.core.permit import Admission, Permit, Vetted
+    from gateway.core.permit import Permit, Reservation, Vetted
     from gateway.core.prompt import Prompt
     from gateway.core.refusal import Refusal
     from gateway.core.revocation import Revocation
@@ -315,7 +315,7 @@ class Backends(Protocol):
     """The only way to a model."""
 
     async def open(
-        self, outbound: Outbound, permit: Permit, admission: Admission, vetted: Vetted, /
+        self, outbound: Outbound, permit: Permit, reservation: Reservation, vetted: Vetted, /
     ) -> Answer:
         """Send a request to an endpoint of its backend and wait for the head of the answer.
 

@@ -96,6 +96,10 @@ class Reason(Enum):
     # limit: how much
     RATE_EXCEEDED = "rate-exceeded"
     CONCURRENCY_EXCEEDED = "concurrency-exceeded"
+    BUDGET_EXCEEDED = "budget-exceeded"  # used up
+    BUDGET_HELD = "budget-held"  # there would be room, were it not set aside for what runs now
+    BUDGET_OUTRUN = "budget-outrun"  # an answer needed more than there was
+    PRICE_UNKNOWN = "price-unknown"
     STORE_UNAVAILABLE = "store-unavailable"
     # inspect, the body
     CONTENT_TYPE = "content-type"
@@ -137,6 +141,7 @@ class LimitState:
         window: Seconds; 0 for a concurrency limit.
         remaining: How many are left now.
         reset: Seconds until the quota is whole again.
+        unit: What is counted: a `gateway.core.budgets.Measure`.
     """
 
     name: str
@@ -144,6 +149,7 @@ class LimitState:
     window: float
     remaining: int
     reset: float
+    unit: str = "requests"
 
 
 @final

@@ -10,6 +10,7 @@ from collections.abc import Iterable  # noqa: TC003 - the compiler reads annotat
 from dataclasses import dataclass, field
 from typing import Final, final
 
+from gateway.core.budgets import RouteBudgets
 from gateway.core.limits import RouteLimits  # noqa: TC001 - the compiler reads annotations of classes
 from gateway.core.ports import (  # noqa: TC001 - the compiler reads annotations of classes
     Assurance,
@@ -110,6 +111,7 @@ class Route:
         bounds: Sizes and times.
         request_headers: Lower-case names that go on to the backend, beside the dialect's own.
         answer_headers: Lower-case names that go back to the client.
+        budgets: What its requests may use together.
         continuous: How a running exchange is verified again.
     """
 
@@ -128,6 +130,7 @@ class Route:
     bounds: Bounds = field(default_factory=Bounds)
     request_headers: frozenset[bytes] = frozenset()
     answer_headers: frozenset[bytes] = frozenset()
+    budgets: RouteBudgets = field(default_factory=RouteBudgets)
     continuous: Continuous = field(default_factory=Continuous)
 
 

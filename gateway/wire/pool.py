@@ -23,7 +23,7 @@ if TYPE_CHECKING:
     from ipaddress import IPv4Network, IPv6Network
 
     from gateway.core.outbound import Outbound
-    from gateway.core.permit import Admission, Permit, Vetted
+    from gateway.core.permit import Permit, Reservation, Vetted
     from gateway.core.route import Bounds
     from gateway.wire.answer import Answer
 
@@ -300,7 +300,7 @@ class Pool:
         self._next = dict.fromkeys(self._endpoints, 0)
 
     async def open(
-        self, outbound: Outbound, permit: Permit, _admission: Admission, _vetted: Vetted, /
+        self, outbound: Outbound, permit: Permit, _reservation: Reservation, _vetted: Vetted, /
     ) -> Answer:
         """Send a request and wait for the answer's head. See `core.ports.Backends`."""
         bounds = permit.route.bounds

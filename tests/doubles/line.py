@@ -22,6 +22,7 @@ from tests.doubles.outside import (
     Failing,
     FakeBackends,
     FakeBody,
+    FakeBudgets,
     FakeCounters,
     FakeMeter,
     FakeOnward,
@@ -138,6 +139,7 @@ class Line:
         self.events: list[str] = []
         self.clock = ManualClock()
         self.store = FakeStore(self.events)
+        self.budgets = FakeBudgets(self.events)
         self.counters = FakeCounters(self.events)
         self.onward = FakeOnward(self.events)
         self.backends = FakeBackends(self.events)
@@ -178,6 +180,7 @@ class Line:
             Identification(),
             RouteTable([self.route]),
             self.store,
+            self.budgets,
             self.counters,
             self.onward,
             self.backends,

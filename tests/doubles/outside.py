@@ -15,11 +15,12 @@ from gateway.core.signals import History
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
 
+    from gateway.core.budgets import Denial, Hold
     from gateway.core.call import Call
     from gateway.core.exchange import Exchange, Usage
     from gateway.core.limits import RouteLimits
     from gateway.core.outbound import Outbound
-    from gateway.core.permit import Admission, Permit, Vetted
+    from gateway.core.permit import Permit, Reservation, Vetted
     from gateway.core.ports import Answer, Meter, Sink
     from gateway.core.prompt import Prompt
     from gateway.core.route import Bounds
@@ -208,6 +209,39 @@ class FakeStore(Failing):
             self.held.remove(ledger)
 
 
+class FakeBudgets(Failing):
+    """Budgets that have room, unless told otherwise; counts what is held."""
+
+    def __init__(self, events: list[str] | None = None) -> None:
+        super().__init__(events)
+        self.denial: Denial | None = None
+        self.held: list[Hold] = []
+        self.settled: list[tuple[str, int]] = []
+        self.extended: list[tuple[str, int]] = []
+        self.has_more = True
+
+    async def reserve(self, holds: Sequence[Hold], /) -> Denial | None:
+        """Grant."""
+        self.happen("budgets.reserve")
+        if self.denial is None:
+            self.held.extend(holds)
+        return self.denial
+
+    def extend(self, hold: Hold, amount: int, refuse: Callable[[], None], /) -> None:
+        """Give more, if there is."""
+        self.extended.append((hold.budget.name, amount))
+        if self.has_more:
+            hold.amount += amount
+        else:
+            refuse()
+
+    def settle(self, hold: Hold, used: int, /) -> None:
+        """Take back."""
+        self.events.append("budgets.settle")
+        self.settled.append((hold.budget.name, used))
+        self.held.remove(hold)
+
+
 class FakeCounters(Failing):
     """Behaviour that is always the same."""
 
@@ -233,13 +267,13 @@ class FakeBackends(Failing):
     def __init__(self, events: list[str] | None = None) -> None:
         super().__init__(events)
         self.answer = FakeAnswer()
-        self.asked: list[tuple[Outbound, Permit, Admission, Vetted]] = []
+        self.asked: list[tuple[Outbound, Permit, Reservation, Vetted]] = []
 
     async def open(
-        self, outbound: Outbound, permit: Permit, admission: Admission, vetted: Vetted, /
+        self, outbound: Outbound, permit: Permit, reservation: Reservation, vetted: Vetted, /
     ) -> Answer:
         """Answer."""
-        self.asked.append((outbound, permit, admission, vetted))
+        self.asked.append((outbound, permit, reservation, vetted))
         self.happen("backends.open")
         return self.answer
 

@@ -25,6 +25,10 @@ SHORTCUTS = {
         "permit = ex.permit = authorize(entry, call, vetted, risk, now)",
         "permit = ex.permit = entry",
     ),
+    "reserve": (
+        "reservation = await reserve(permit, admission, vetted, call.peer.address, rt.budgets)",
+        "reservation = admission",
+    ),
 }
 
 

@@ -11,7 +11,7 @@ from hypothesis import strategies as st
 
 from gateway.core.exchange import Outcome
 from gateway.core.limits import Ledger
-from gateway.core.permit import Admission, Permit, Vetted
+from gateway.core.permit import Permit, Reservation, Vetted
 from gateway.core.ports import ClientGone, StoreUnavailable
 from gateway.core.refusal import Reason, Refusal, Refused, Source
 from tests.doubles.line import PEER, STRANGER, TOKEN, Headers, Line
@@ -78,7 +78,7 @@ def test_every_exchange(line: Line) -> None:
     assert [] == line.store.held
     assert line.store.ledger.refused is None or [] == line.store.settled
     for outbound, *proofs in line.backends.asked:
-        assert [Permit, Admission, Vetted] == [type(proof) for proof in proofs]
+        assert [Permit, Reservation, Vetted] == [type(proof) for proof in proofs]
         assert (
             line.events.index("store.admit")
             < line.events.index("inspect")

@@ -100,10 +100,12 @@ def test_bounds_are_the_routes(line: Line) -> None:
 
 
 def test_the_proofs_are_of_one_request(line: Line) -> None:
-    """What is sent carries the permit, the admission and the vetted body of this very request."""
+    """What is sent carries the permit, the reservation and the vetted body of this very request."""
     line.run()
-    [(outbound, permit, admission, vetted)] = line.backends.asked
+    [(outbound, permit, reservation, vetted)] = line.backends.asked
+    admission = reservation.admission
 
+    assert reservation.permit is permit
     assert admission.entry is vetted.entry
     assert (permit.identity, permit.route, permit.model, permit.rule) == (
         admission.entry.identity,

@@ -14,11 +14,12 @@ from typing import TYPE_CHECKING, Any, Self, cast, final
 from gateway.core.identity import Identity, Peer
 from gateway.core.limits import Ledger, RouteLimits
 from gateway.core.outbound import Outbound
-from gateway.core.permit import issue_admission, issue_entry, issue_permit, issue_vetted
+from gateway.core.permit import issue_admission, issue_entry, issue_permit, issue_reservation, issue_vetted
 from gateway.core.ports import ClientGone
 from gateway.core.prompt import Prompt
 from gateway.core.refusal import Refused
 from gateway.core.route import Bounds, Requirements, Route
+from gateway.stages.reserve import NOTHING
 from gateway.wire.downstream import Downstream
 from gateway.wire.pool import BackendSettings, EndpointSettings, Pool
 from gateway.wire.service import ConnectionBounds, Service, Timeouts
@@ -237,10 +238,11 @@ class Line:
             )  # fmt: skip
             # real proofs about nobody: of all this the wire reads `route.bounds`, and nothing else
             entry = issue_entry(NOBODY, self.route)
+            permit = issue_permit(entry, None, "any")
             answer = await self.pool.open(
                 outbound,
-                issue_permit(entry, None, "any"),
-                issue_admission(entry, Ledger()),
+                permit,
+                issue_reservation(issue_admission(entry, Ledger()), permit, (), NOTHING),
                 issue_vetted(entry, Prompt(), body, b""),
             )
             headers = b"".join(b"%b: %b\r\n" % each for each in answer.headers if each[0] in ALLOWED)

@@ -208,24 +208,10 @@ def _rules(route: Route) -> Iterator[tuple[str, int, Rule]]:
             yield kind, position, rule
 
 
-def check_limits(subject: Subject) -> Iterator[Finding]:
-    """Limits, risk and headers of a route mean something."""
+def check_risk(subject: Subject) -> Iterator[Finding]:
+    """Risk and headers of a route mean something."""
     for index, route in enumerate(subject.settings.routes):
         path = ("routes", index)
-        limits = route.limits
-        burst = limits.burst
-        if burst is not None and not limits.requests:
-            message = "`burst` has no effect without `requests`"
-            yield Finding(
-                (*path, "limits", "burst"), message, "add `requests: 60/minute`, or remove it", is_key=True
-            )
-        elif burst is not None and all(burst > rate.count for rate in limits.requests):
-            message = f"a burst of {burst} is more than any of the rates grants"
-            yield Finding((*path, "limits", "burst"), message, "write a smaller burst, or a larger rate")
-        if len({rate.text for rate in limits.requests}) < len(limits.requests):
-            yield Finding(
-                (*path, "limits", "requests"), "the same rate stands twice", "remove one of the two"
-            )
         risk = route.risk
         if risk.bar is not None and not risk.detectors:
             message = "nothing can reach the bar: the route has no detectors"

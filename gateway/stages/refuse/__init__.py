@@ -28,13 +28,25 @@ __all__ = ["Problems"]
 _encode: Final = msgspec.json.Encoder().encode
 
 DEFAULT_RETRY_SECONDS: Final = 1  # where waiting helps and nobody knows how long
-MAX_RETRY_SECONDS: Final = 86_400  # a day: what is longer is no advice
+MAX_RETRY_SECONDS: Final = 32 * 86_400  # the longest month, and a day for zones
 MAX_WINDOW_SECONDS: Final = 10**9  # thirty years: longer than any limit's window
 UUID_LENGTH: Final = 36
 UUID_DASHES: Final = 4
 FIRST_SERVER_ERROR: Final = 500
 
 FIELDS: Final = b"Content-Type: application/problem+json\r\nCache-Control: no-store\r\n"
+
+CONCURRENT: Final = b';qu="concurrent-requests"'
+UNITS: Final = {
+    "input_tokens": b';qu="gateway-input-tokens"',
+    "output_tokens": b';qu="gateway-output-tokens"',
+    "tokens": b';qu="gateway-tokens"',
+    "cost": b';qu="gateway-microcost"',
+    "bytes_out": b';qu="content-bytes"',
+    "stream_time": b';qu="gateway-stream-milliseconds"',
+    "streams": b';qu="gateway-concurrent-streams"',
+}
+"""Quota units by measure; requests are the default. What is not registered carries our name."""
 
 # `type` of the error object, in the words that OpenAI-style SDKs know; by status.
 SDK_TYPES: Final = {401: "authentication_error", 403: "permission_error", 429: "rate_limit_error"}
@@ -52,7 +64,7 @@ class _Template:
         self.public = entry
         self.title = _encode(entry.title)
         self.head = b'{"type":%b,"title":%b,"status":%d' % (
-            _encode(type_base + entry.word),
+            _encode(entry.type or type_base + entry.word),
             self.title,
             entry.status,
         )
@@ -130,19 +142,24 @@ def _document(template: _Template, ex: Exchange, refusal: Refusal) -> bytes:
     name = ex.id
     is_uuid = len(name) == UUID_LENGTH and name.count("-") == UUID_DASHES
     instance = _encode(("urn:uuid:" if is_uuid else "urn:request:") + name)
+    violated = b""
+    if template.public.type and refusal.limits and ex.identity is not None and not ex.identity.is_anonymous:
+        violated = b',"violated-policies":' + _encode([limit.name for limit in refusal.limits])
     if not refusal.detail or template.public.is_silent:
-        return b'%b,"instance":%b%b%b%b' % (
+        return b'%b,"instance":%b%b%b%b%b' % (
             template.head,
             instance,
+            violated,
             template.message,
             template.title,
             template.code,
         )
     detail = _encode(refusal.detail)
-    return b'%b,"detail":%b,"instance":%b%b%b%b' % (
+    return b'%b,"detail":%b,"instance":%b%b%b%b%b' % (
         template.head,
         detail,
         instance,
+        violated,
         template.message,
         detail,
         template.code,
@@ -169,9 +186,9 @@ def _rate_limit(limits: tuple[LimitState, ...]) -> bytes:
         if limit.window > 0:
             window = _whole_seconds(limit.window, MAX_WINDOW_SECONDS)
             reset = _whole_seconds(limit.reset, MAX_WINDOW_SECONDS)
-            policies.append(b"%b;q=%d;w=%d" % (name, limit.quota, window))
+            policies.append(b"%b;q=%d;w=%d%b" % (name, limit.quota, window, UNITS.get(limit.unit, b"")))
             states.append(b"%b;r=%d;t=%d" % (name, max(0, limit.remaining), reset))
         else:  # a concurrency limit has no window, and nobody knows when a request ends
-            policies.append(b'%b;q=%d;qu="concurrent-requests"' % (name, limit.quota))
+            policies.append(b"%b;q=%d%b" % (name, limit.quota, UNITS.get(limit.unit, CONCURRENT)))
             states.append(b"%b;r=%d" % (name, max(0, limit.remaining)))
     return b"RateLimit-Policy: %b\r\nRateLimit: %b\r\n" % (b", ".join(policies), b", ".join(states))

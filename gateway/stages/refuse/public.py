@@ -40,6 +40,7 @@ class Public:
         is_closing: True if the connection must not be used again: its framing is in doubt, or bytes
             of the request that nobody wants are still on their way.
         challenge: The challenge of a 401, or of a 403 for want of scope.
+        type: Where the problem's type is registered by others, its URI; "" for a type of ours.
         is_silent: True if a detail would help an attacker: tell a route that exists from one that does
             not, or which part of a forged token to mend.
     """
@@ -50,6 +51,7 @@ class Public:
     is_closing: bool = False
     challenge: Challenge = Challenge.NONE
     is_silent: bool = False
+    type: str = ""
 
 
 REQUIRED: Final = Public(
@@ -104,6 +106,18 @@ NEEDS_SCOPE: Final = Public(
 UNUSUAL: Final = Public(403, "unusual-behaviour", "Unusual behaviour")
 TOO_MANY: Final = Public(429, "too-many-requests", "Too many requests")
 TOO_CONCURRENT: Final = Public(429, "too-many-concurrent", "Too many requests at the same time")
+SPENT: Final = Public(
+    429,
+    "quota-exceeded",
+    "The quota is used up",
+    type="https://iana.org/assignments/http-problem-types#quota-exceeded",
+)
+REDUCED: Final = Public(
+    429,
+    "temporary-reduced-capacity",
+    "There is no room at the moment",
+    type="https://iana.org/assignments/http-problem-types#temporary-reduced-capacity",
+)
 MALFORMED: Final = Public(400, "invalid-request", "The request is malformed", is_closing=True)
 AMBIGUOUS: Final = Public(400, "invalid-request", "The request is malformed")
 METHOD: Final = Public(501, "not-implemented", "This is not implemented", is_closing=True)
@@ -204,6 +218,10 @@ def public(reason: Reason) -> Public:  # noqa: C901, PLR0912 - one flat table
             return TOO_MANY
         case Reason.CONCURRENCY_EXCEEDED:
             return TOO_CONCURRENT
+        case Reason.BUDGET_EXCEEDED | Reason.BUDGET_OUTRUN:
+            return SPENT
+        case Reason.BUDGET_HELD:
+            return REDUCED
         case Reason.CONTENT_TYPE | Reason.CONTENT_ENCODING:
             return MEDIA
         case (
@@ -232,6 +250,7 @@ def public(reason: Reason) -> Public:  # noqa: C901, PLR0912 - one flat table
             | Reason.REVOCATIONS_STALE
             | Reason.BACKEND_TOKEN
             | Reason.STORE_UNAVAILABLE
+            | Reason.PRICE_UNKNOWN
             | Reason.RECORD_UNAVAILABLE
         ):
             return UNAVAILABLE

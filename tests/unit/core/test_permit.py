@@ -11,6 +11,7 @@ from gateway.core.permit import (
     Admission,
     Entry,
     Permit,
+    Reservation,
     Vetted,
     issue_admission,
     issue_entry,
@@ -18,6 +19,7 @@ from gateway.core.permit import (
     issue_vetted,
 )
 from gateway.core.prompt import Prompt
+from gateway.stages.reserve import NOTHING
 from tests.doubles.line import Line
 from tests.unit.stages.authorize.material import an_identity
 
@@ -37,8 +39,11 @@ PROMPT = Prompt("tiny")
         lambda seal: Admission(seal, ENTRY, Ledger()),
         lambda seal: Vetted(seal, ENTRY, PROMPT, b"", b""),
         lambda seal: Permit(seal, IDENTITY, ROUTE, None, "rule"),
+        lambda seal: Reservation(
+            seal, issue_admission(ENTRY, Ledger()), issue_permit(ENTRY, None, ""), (), NOTHING
+        ),
     ],
-    ids=["entry", "admission", "vetted", "permit"],
+    ids=["entry", "admission", "vetted", "permit", "reservation"],
 )
 @pytest.mark.parametrize(
     "seal", [None, object(), True, 1, "seal"], ids=["none", "object", "true", "one", "text"]

@@ -80,9 +80,9 @@ def test_a_refusal_says_why() -> None:
 
     assert ("rate-exceeded", "gateway", "per-minute") == (record["reason"], record["source"], record["rule"])
     assert ("note", "per-minute", "KeyError") == (record["note"], record["limit"], record["fault"])
-    assert [{"name": "per-minute", "quota": 60, "window": 60.0, "remaining": 0, "reset": 12.0}] == record[
-        "limits"
-    ]
+    assert [
+        {"name": "per-minute", "quota": 60, "window": 60.0, "remaining": 0, "reset": 12.0, "unit": "requests"}
+    ] == record["limits"]
 
 
 def test_a_break_off_keeps_the_rule_that_had_allowed() -> None:

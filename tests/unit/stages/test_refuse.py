@@ -52,7 +52,7 @@ def test_every_reason_is_a_valid_problem_document(reason: Reason, detail: str) -
 
     entry = PUBLIC[reason]
     assert status == body["status"] == entry.status
-    assert BASE + entry.word == body["type"]
+    assert (entry.type or BASE + entry.word) == body["type"]
     assert f"urn:request:{ID}" == body["instance"]
     assert {"message", "type", "param", "code"} == set(body["error"])
     assert entry.word == body["error"]["code"]
@@ -98,7 +98,7 @@ def test_unknown_and_forbidden_routes_are_byte_identical() -> None:
 
 @pytest.mark.parametrize(
     ("seconds", "expected"),
-    [(None, "1"), (0.0, "1"), (0.2, "1"), (1.01, "2"), (60.0, "60"), (1e300, "86400")],
+    [(None, "1"), (0.0, "1"), (0.2, "1"), (1.01, "2"), (60.0, "60"), (1e300, "2764800")],
 )
 def test_retry_after_is_a_whole_number_of_seconds(seconds: float | None, expected: str) -> None:
     """RFC 9110, section 10.2.3: at least one second, rounded up, bounded."""

@@ -1,0 +1,123 @@
+"""What budgets cost: CPU per request, round trips per thousand requests, memory per identity.
+
+    python benchmarks/limits.py [memory|redis]
+
+Redis is started by the program itself, on a free port. CPU is that of this process alone.
+"""
+
+import asyncio
+import resource
+import sys
+import tempfile
+import time
+from pathlib import Path
+from zoneinfo import ZoneInfo
+
+import uvloop
+
+from gateway.core.budgets import Budget, Dimension, Hold, Key, Measure
+from gateway.core.calendars import Calendar, Window
+from gateway.credentials.clock import SystemClock
+from gateway.state.address import parse
+from gateway.state.link import Server
+from gateway.state.memory_budgets import MemoryBudgets
+from gateway.state.redis_budgets import RedisBudgets
+from tests.servers import PASSWORD, USER, RunningServer, redis_binary, valkey_binary
+
+PER = (Key(Dimension.IDENTITY),)
+MONTH = Calendar(Window.MONTH, ZoneInfo("Europe/Berlin"))
+ONE = (Budget("chat", "tokens", Measure.TOKENS, 10**9, PER, calendar=MONTH),)
+THREE = (
+    *ONE,
+    Budget("chat", "output", Measure.OUTPUT_TOKENS, 10**9, PER, 3600.0),
+    Budget("chat", "cost", Measure.COST, 10**12, PER, 86400.0),
+)
+
+
+async def one(budgets, set_, key):
+    holds = [Hold(budget, key, 1500) for budget in set_]
+    denial = await budgets.reserve(holds)
+    if denial is not None:
+        sys.exit(f"refused: {denial.budget.name}")
+    for hold in holds:
+        budgets.settle(hold, 400)
+
+
+async def timed(budgets, set_, keys):
+    before = time.process_time()
+    for key in keys:
+        await one(budgets, set_, key)
+    return (time.process_time() - before) / len(keys) * 1e6
+
+
+def rss():
+    return int(Path("/proc/self/statm").read_text().split()[1]) * resource.getpagesize()
+
+
+async def memory():
+    clock = SystemClock()
+    for name, set_ in (("one budget", ONE), ("three budgets", THREE)):
+        budgets = MemoryBudgets(clock)
+        await timed(budgets, set_, ["k"] * 1000)
+        hot = min([await timed(budgets, set_, ["k"] * 20_000) for _ in range(5)])
+        cold = await timed(budgets, set_, [f"c{n}" for n in range(20_000)])
+        print(f"memory, {name}: hot {hot:.2f} us, cold {cold:.2f} us per request (reserve and settle)")
+    budgets = MemoryBudgets(clock, accounts=2_000_000)
+    before, step = rss(), 250_000
+    for first in range(0, 1_000_000, step):
+        keys = [f"https://issuer.example.org|user-{n}" for n in range(first, first + step)]
+        start = rss()
+        took = await timed(budgets, ONE, keys)
+        print(
+            f"memory, {first + step:>9,} identities: {took:.2f} us per new one, {(rss() - start) / step:.0f} bytes each"
+        )
+    keys = [f"https://issuer.example.org|user-{n * 7919 % 1_000_000}" for n in range(20_000)]
+    print(
+        f"memory, known among {len(budgets):,}: {await timed(budgets, ONE, keys):.2f} us; {(rss() - before) / 1e6:.0f} MB in all"
+    )
+
+
+async def redis():
+    directory = Path(tempfile.mkdtemp())
+    server = RunningServer(redis_binary() or valkey_binary(), directory)
+    server.start()
+    try:
+        clock = SystemClock()
+        where = Server(parse(f"redis://{USER}@127.0.0.1:{server.port}"), PASSWORD.encode(), timeout=5.0)
+        for identities in (1, 10, 10_000):
+            budgets = RedisBudgets(where, MemoryBudgets(clock), clock)
+            await budgets.start()
+            keys = [f"{identities}-{n}" for n in range(identities)]
+            requests = 20_000
+            rate = 2_000
+            began, cpu, asked = clock.tick(), time.process_time(), budgets.asked
+            trips = 0
+            for n in range(requests):
+                before = budgets.asked
+                await one(budgets, ONE, keys[n % identities])
+                trips += budgets.asked > before
+                if n % 20 == 19:  # at a steady pace, so that reports come between
+                    await asyncio.sleep(max(0.0, began + n / rate - clock.tick()))
+            used = time.process_time() - cpu
+            sent = budgets.asked - asked
+            print(
+                f"redis, {identities:>6,} identities, {rate} requests/s: {trips / requests * 1000:7.1f} round trips and "
+                f"{sent / requests * 1000:7.1f} commands per 1,000 requests, {used / requests * 1e6:6.2f} us CPU per request"
+            )
+            await budgets.stop()
+        budgets = RedisBudgets(where, MemoryBudgets(clock), clock)
+        await budgets.start()
+        for _ in range(2000):
+            await one(budgets, ONE, "hot")
+        hot = min([await timed(budgets, ONE, ["hot"] * 5_000) for _ in range(4)])
+        cold = await timed(budgets, ONE, [f"cold{n}" for n in range(5_000)])
+        print(f"redis: hot {hot:.2f} us, cold {cold:.2f} us CPU per request, one at a time")
+        await budgets.stop()
+    finally:
+        server.stop()
+
+
+if __name__ == "__main__":
+    what = sys.argv[1:] or ["memory", "redis"]
+    for each in what:
+        uvloop.run({"memory": memory, "redis": redis}[each]())

@@ -1,0 +1,1 @@
+"""How much may they use: tests of the reserve stage."""
