@@ -22,7 +22,7 @@ from gateway.app.compilation import compile_settings
 from gateway.app.process import Process
 from gateway.config.load import load
 from gateway.core.identity import Peer
-from gateway.credentials.certificates import Certificates
+from gateway.credentials.certificates import read_certificate
 from gateway.credentials.clock import SystemClock
 from gateway.credentials.development import DevelopmentIssuer, DevelopmentPki
 from gateway.observe.log import LogSink
@@ -119,7 +119,7 @@ async def main(mode, is_profiled):
         from cryptography.hazmat.primitives.serialization import Encoding
 
         certificate = (
-            Certificates().read(
+            read_certificate(
                 x509.load_pem_x509_certificate(Path(client[0]).read_bytes()).public_bytes(Encoding.DER)
             )
             if mode == "M"

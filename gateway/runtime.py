@@ -2,16 +2,15 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping  # noqa: TC003 - the compiler reads annotations of classes
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING, NamedTuple, final
+from typing import NamedTuple, final
 
-if TYPE_CHECKING:
-    from collections.abc import Mapping
-
-    from gateway.core.ports import Backends, Clock, Counters, Onward, Recorder, Store
-    from gateway.core.route import RouteTable
-    from gateway.stages.identify import Identification
-    from gateway.stages.refuse import Problems
+# the compiler reads the annotations of classes
+from gateway.core.ports import Backends, Clock, Counters, Onward, Recorder, Store  # noqa: TC001
+from gateway.core.route import RouteTable  # noqa: TC001
+from gateway.stages.identify import Identification  # noqa: TC001
+from gateway.stages.refuse import Problems  # noqa: TC001
 
 
 class Document(NamedTuple):
@@ -27,7 +26,7 @@ class Document(NamedTuple):
 
 
 @final
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True)
 class Runtime:
     """Everything a request may touch.
 

@@ -1,15 +1,15 @@
-"""The operators' listener: health, metrics, public keys, status, revocations. Never on the data listener.
+"""The operators' listener: health, metrics, keys, status, revocations, events. Never on the data listener.
 
 Decides nothing about requests to models, and changes one thing: who is revoked (see `operations`). Where
 several workers serve, this is their supervisor's listener, and what it does not know one of them answers.
-Health and the public keys are open to whoever reaches the listener; the rest asks for the token, where
-one is configured, compared in constant time.
+Health and the public keys are open to whoever reaches the listener, endpoints of security events prove
+their callers themselves; the rest asks for the token, where one is configured, compared in constant time.
 """
 
 from __future__ import annotations
 
 import asyncio
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from hashlib import sha256
 from hmac import compare_digest
 from typing import TYPE_CHECKING, Final, final
@@ -20,7 +20,7 @@ from aiohttp import hdrs, web
 from gateway.admin.operations import MAX_BODY, Operations, add_operations
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Mapping
+    from collections.abc import Callable, Collection, Mapping
 
     from aiohttp.typedefs import Handler, Middleware
 
@@ -46,6 +46,7 @@ class AdminSources:
         keys: The JWK Set of the gateway's own assertions.
         status: Version, uptime, configuration: what an operator asks first.
         operations: What operators may do; None: that is answered elsewhere.
+        endpoints: Handlers of POST by path that prove whoever calls them on their own: security events.
         clock: Time.
     """
 
@@ -55,6 +56,7 @@ class AdminSources:
     status: Callable[[], Mapping[str, object]]
     operations: Operations | None
     clock: Clock
+    endpoints: Mapping[str, Handler] = field(default_factory=dict)
 
 
 def build_admin(
@@ -76,7 +78,7 @@ def build_admin(
     """
     if token == "":
         raise ValueError("the admin token is empty")
-    app = web.Application(middlewares=[_guard(token, elsewhere)], client_max_size=MAX_BODY)
+    app = web.Application(middlewares=[_guard(token, sources.endpoints, elsewhere)], client_max_size=MAX_BODY)
     app.on_response_prepare.append(_strip)
 
     async def alive(_request: web.Request) -> web.Response:
@@ -104,6 +106,8 @@ def build_admin(
     app.router.add_get("/metrics", metrics)
     app.router.add_get("/.well-known/jwks.json", keys)
     app.router.add_get("/v1/status", status)
+    for path, handler in sources.endpoints.items():
+        app.router.add_post(path, handler)
     if sources.operations is not None:
         add_operations(app, sources.operations, sources.clock, has_token=token is not None)
     if elsewhere is not None:
@@ -116,14 +120,15 @@ def build_admin_runner(app: web.Application, *, shutdown_seconds: float = 5.0) -
     return web.AppRunner(app, handle_signals=False, access_log=None, shutdown_timeout=shutdown_seconds)
 
 
-def _guard(token: str | None, elsewhere: Handler | None) -> Middleware:
+def _guard(token: str | None, endpoints: Collection[str], elsewhere: Handler | None) -> Middleware:
+    open_paths = OPEN_PATHS.union(endpoints)
     # digests have equal lengths: the comparison tells nothing about the token's
     expected = None if token is None else sha256(f"Bearer {token}".encode()).digest()
 
     @web.middleware
     async def guard(request: web.Request, handler: Handler) -> web.StreamResponse:
         is_ours = elsewhere is None or request.match_info.handler is not elsewhere
-        if expected is not None and is_ours and request.path not in OPEN_PATHS:
+        if expected is not None and is_ours and request.path not in open_paths:
             given = request.headers.get(hdrs.AUTHORIZATION, "").encode("utf-8", "surrogateescape")
             if not compare_digest(sha256(given).digest(), expected):
                 answer = _json({"title": "A credential is required", "status": 401}, status=401)

@@ -6,7 +6,8 @@ from functools import partial
 from typing import TYPE_CHECKING
 
 from gateway.credentials.secrets import resolve_secret
-from gateway.credentials.tls import check_server_identity, client_context
+from gateway.credentials.tls import Dated, check_server_identity, client_context, dated
+from gateway.credentials.watched import Watched
 from gateway.wire.pool import BackendSettings, EndpointSettings
 
 if TYPE_CHECKING:
@@ -32,7 +33,7 @@ def reveal(reference: SecretReference, directory: Path) -> str:
 
 def compile_backends(
     settings: Settings, directory: Path, clock: Clock, findings: Findings
-) -> tuple[BackendSettings, ...]:
+) -> tuple[tuple[BackendSettings, ...], dict[str, Watched[Dated]]]:
     """Compile all backends.
 
     Args:
@@ -40,33 +41,54 @@ def compile_backends(
         directory: Directory of the configuration.
         clock: Time, for the dates of certificates.
         findings: Takes what is wrong.
+
+    Returns:
+        The backends; and by name the TLS contexts of those that have one, to be made again from their
+        files.
     """
-    return tuple(
-        _backend(name, backend, directory, clock, findings) for name, backend in settings.backends.items()
+    contexts: dict[str, Watched[Dated]] = {}
+    for name, backend in settings.backends.items():
+        if any(endpoint.scheme == "https" for endpoint in backend.endpoints):
+            with findings.at(("backends", name, "tls"), "correct the files of this backend"):
+                contexts[name] = _context(name, backend.tls, clock)
+    made = tuple(
+        _backend(name, backend, contexts.get(name), directory, findings)
+        for name, backend in settings.backends.items()
     )
+    return made, contexts
+
+
+def _context(name: str, tls: BackendTls | None, clock: Clock) -> Watched[Dated]:
+    files = () if tls is None else (tls.ca, tls.certificate, tls.private_key)
+
+    def make() -> Dated:
+        context = client_context(
+            clock,
+            ca=None if tls is None else tls.ca,
+            certificate=None if tls is None else tls.certificate,
+            private_key=None if tls is None else tls.private_key,
+            is_identity_checked_later=tls is not None and tls.identity is not None,
+        )
+        return dated(context, None if tls is None else tls.certificate)
+
+    return Watched(f"backends.{name}", [file for file in files if file is not None], make)
 
 
 def _backend(
-    name: str, backend: Backend, directory: Path, clock: Clock, findings: Findings
+    name: str,
+    backend: Backend,
+    context: Watched[Dated] | None,
+    directory: Path,
+    findings: Findings,
 ) -> BackendSettings:
-    context: ssl.SSLContext | None = None
-    tls = backend.tls
-    if any(endpoint.scheme == "https" for endpoint in backend.endpoints):
-        with findings.at(("backends", name, "tls"), "correct the files of this backend"):
-            context = client_context(
-                clock,
-                ca=None if tls is None else tls.ca,
-                certificate=None if tls is None else tls.certificate,
-                private_key=None if tls is None else tls.private_key,
-                is_identity_checked_later=tls is not None and tls.identity is not None,
-            )
     credential: str | None = None
     if backend.credential is not None:
         with findings.at(("backends", name, "credential"), "make the secret readable"):
             credential = f"Bearer {reveal(backend.credential, directory)}"
+    tls = None if context is None else context.value.context
     return BackendSettings(
         name,
-        tuple(_endpoint(url, context, tls, credential) for url in backend.endpoints),
+        tuple(_endpoint(url, tls, backend.tls, credential) for url in backend.endpoints),
         networks=backend.networks or (),
         connections=backend.connections,
         keep_alive=backend.keep_alive,

@@ -12,12 +12,15 @@ from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
 from cryptography.hazmat.primitives.serialization import load_pem_private_key
 
 from gateway.app.backends import compile_backends, reveal
+from gateway.app.client_trust import ClientTrust
+from gateway.app.domains import compile_domains
 from gateway.app.findings import Findings
 from gateway.app.identities import compile_identification
 from gateway.app.onward import compile_exchanges, compile_onward
 from gateway.app.revocations import compile_revocations
 from gateway.app.routes import compile_routes
 from gateway.app.shares import check_workers
+from gateway.app.signals import compile_signals
 from gateway.credentials.files import read_bounded
 from gateway.credentials.tls import server_context
 
@@ -27,11 +30,15 @@ if TYPE_CHECKING:
 
     from gateway.app.identities import KeySets
     from gateway.app.onward import Told
+    from gateway.app.signals import Feed
     from gateway.config.load import Loaded
     from gateway.config.schema import Settings
     from gateway.core.ports import Clock
     from gateway.core.route import RouteTable
     from gateway.credentials.key_news import KeyNews
+    from gateway.credentials.tls import Dated
+    from gateway.credentials.trust_domains import TrustDomain
+    from gateway.credentials.watched import Watched
     from gateway.stages.identify import Identification
     from gateway.state.revocations import RevocationIndex
     from gateway.state.sealing import Seal
@@ -50,8 +57,11 @@ class Compilation:
         key_sets: Keys of issuers, to be started.
         routes: All routes.
         backends: All backends.
+        backend_tls: Their TLS contexts by name, made again from their files.
         onward: Tells backends who asks.
-        server_tls: Context of the clients' listener, or None.
+        feeds: Transmitters of security events.
+        domains: Trust domains by name, to be started.
+        client_trust: TLS of the clients' listener, and whom their certificates are believed from; or None.
         admin_tls: Context of the operators' listener, or None.
         admin_token: What operators must show, or None.
         state_password: Password of the store, or None.
@@ -67,8 +77,11 @@ class Compilation:
     key_sets: KeySets
     routes: RouteTable
     backends: tuple[BackendSettings, ...]
+    backend_tls: dict[str, Watched[Dated]]
     onward: Told
-    server_tls: ssl.SSLContext | None
+    feeds: tuple[Feed, ...]
+    domains: dict[str, TrustDomain]
+    client_trust: ClientTrust | None
     admin_tls: ssl.SSLContext | None
     admin_token: str | None
     state_password: str | None
@@ -99,20 +112,19 @@ def compile_settings(loaded: Loaded, directory: Path, clock: Clock, *, workers: 
             state_password = reveal(settings.state.password, directory)
     blinding = _blinding(settings, state_password)
     revocations, seal = compile_revocations(settings, directory, clock, blinding, findings)
+    domains, accepted = compile_domains(settings, clock, findings, _report_keys)
     identification, key_sets = compile_identification(
-        settings, directory, clock, blinding, findings, _report_keys, revocations
+        settings, directory, clock, blinding, findings, _report_keys, revocations, accepted
     )
     is_alone = settings.state.url.scheme == "memory"
     routes = compile_routes(settings, None if is_alone else blinding, findings)
-    backends = compile_backends(settings, directory, clock, findings)
+    backends, backend_tls = compile_backends(settings, directory, clock, findings)
     onward: Told | None = None
     with findings.at(("assertions", "private_key"), "give an Ed25519 or P-256 private key in PEM form"):
         onward = compile_exchanges(settings, compile_onward(settings, findings), directory, clock, findings)
-    server_tls, admin_tls = _listener_contexts(settings, clock, findings)
-    admin_token: str | None = None
-    if settings.admin is not None and settings.admin.token is not None:
-        with findings.at(("admin", "token"), "make the secret readable"):
-            admin_token = reveal(settings.admin.token, directory)
+    feeds = compile_signals(settings, directory, clock, findings, _report_keys)
+    client_trust = _client_trust(settings, clock, findings, domains)
+    admin_tls, admin_token = _admin(settings, directory, clock, findings)
     checkpoint_key: Ed25519PrivateKey | None = None
     if settings.audit.checkpoint_key is not None:
         with findings.at(("audit", "checkpoint_key"), "give an Ed25519 private key in PEM form"):
@@ -126,8 +138,11 @@ def compile_settings(loaded: Loaded, directory: Path, clock: Clock, *, workers: 
         key_sets,
         routes,
         backends,
+        backend_tls,
         onward,
-        server_tls,
+        feeds,
+        domains,
+        client_trust,
         admin_tls,
         admin_token,
         state_password,
@@ -136,6 +151,20 @@ def compile_settings(loaded: Loaded, directory: Path, clock: Clock, *, workers: 
         revocations,
         seal,
     )
+
+
+def _admin(
+    settings: Settings, directory: Path, clock: Clock, findings: Findings
+) -> tuple[ssl.SSLContext | None, str | None]:
+    """Return the TLS of the operators' listener, and what they must show."""
+    tls: ssl.SSLContext | None = None
+    token: str | None = None
+    with findings.at(("admin", "tls"), "correct the files of this listener"):
+        tls = _admin_context(settings, clock)
+    if settings.admin is not None and settings.admin.token is not None:
+        with findings.at(("admin", "token"), "make the secret readable"):
+            token = reveal(settings.admin.token, directory)
+    return tls, token
 
 
 def _report_keys(issuer: str, news: KeyNews) -> None:
@@ -150,28 +179,22 @@ def _report_keys(issuer: str, news: KeyNews) -> None:
         log.warning(news.event, issuer=issuer, why=news.why)
 
 
-def _listener_contexts(
-    settings: Settings, clock: Clock, findings: Findings
-) -> tuple[ssl.SSLContext | None, ssl.SSLContext | None]:
-    server: ssl.SSLContext | None = None
-    admin: ssl.SSLContext | None = None
+def _client_trust(
+    settings: Settings, clock: Clock, findings: Findings, domains: dict[str, TrustDomain]
+) -> ClientTrust | None:
     tls = settings.server.tls
+    source: ClientTrust | None = None
     if tls is not None:
         with findings.at(("server", "tls"), "correct the files of this listener"):
-            server = server_context(
-                tls.certificate,
-                tls.private_key,
-                clock,
-                client_certificate=tls.client_certificate,
-                client_ca=tls.client_ca,
-                revocation_list=tls.revocation_list,
-                minimum_version="1.3" if tls.minimum_version == "1.3" else "1.2",
-            )
-    if settings.admin is not None and settings.admin.tls is not None:
-        own = settings.admin.tls
-        with findings.at(("admin", "tls"), "correct the files of this listener"):
-            admin = server_context(own.certificate, own.private_key, clock, client_certificate="none")
-    return server, admin
+            source = ClientTrust(tls, clock, settings.identity.trust_domains, domains)
+    return source
+
+
+def _admin_context(settings: Settings, clock: Clock) -> ssl.SSLContext | None:
+    own = None if settings.admin is None else settings.admin.tls
+    if own is None:
+        return None
+    return server_context(own.certificate, own.private_key, clock, client_certificate="none")
 
 
 def _checkpoint_key(path: Path) -> Ed25519PrivateKey:

@@ -24,7 +24,7 @@ from gateway.stages.identify import (
 from gateway.stages.identify.nonce import Nonces
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Mapping
+    from collections.abc import Callable, Iterable, Mapping
 
     from gateway.app.findings import Findings
     from gateway.config.schema import Settings
@@ -34,6 +34,7 @@ if TYPE_CHECKING:
     from gateway.credentials.gateway_keys import KeyFile
     from gateway.credentials.introspection import IntrospectionClient
     from gateway.credentials.key_news import KeyNews
+    from gateway.stages.identify import Domain
 
 KeySets = list["FileKeySet | UrlKeySet | KeyFile | IntrospectionClient"]  # all that is started and stopped
 
@@ -46,6 +47,7 @@ def compile_identification(
     findings: Findings,
     report: Callable[[str, KeyNews], None],
     revocations: Revocations,
+    domains: Iterable[Domain] = (),
 ) -> tuple[Identification, KeySets]:
     """Compile the section `identity` and the roles.
 
@@ -57,6 +59,7 @@ def compile_identification(
         findings: Takes what is wrong.
         report: Told an issuer, and what happened to its keys.
         revocations: Who is no longer believed.
+        domains: Trust domains whose JWT-SVIDs are accepted.
 
     Returns:
         How callers are identified, and the key sets to start.
@@ -86,6 +89,7 @@ def compile_identification(
     anonymous = settings.identity.anonymous
     identification = Identification(
         issuers,
+        domains=domains,
         opaque=opaque,
         keys=gateway_keys,
         roles=RoleMap(_role(name, role) for name, role in settings.roles.items()),

@@ -9,22 +9,19 @@ listens. A unix socket cannot be opened twice: there the workers share one.
 
 from __future__ import annotations
 
-import asyncio
 import os
 import socket
 import stat
 from contextlib import contextmanager
-from functools import partial
-from typing import TYPE_CHECKING, Any, Final, final
+from typing import TYPE_CHECKING, Any, final
+
+from gateway.app.listener import BACKLOG
 
 if TYPE_CHECKING:
-    import ssl
-    from collections.abc import Callable, Iterator, Sequence
+    from collections.abc import Iterator
     from pathlib import Path
 
     from gateway.config.addresses import Listen
-
-BACKLOG: Final = 2048  # connections that the kernel may hold for us
 
 
 @contextmanager
@@ -44,40 +41,6 @@ def written(listen: Listen, bound: object) -> str:
         return f"unix:{listen.path}"
     port = bound[1] if isinstance(bound, tuple) else listen.port
     return f"[{listen.host}]:{port}" if ":" in listen.host else f"{listen.host}:{port}"
-
-
-async def listen_for_clients(
-    protocol: Callable[[], asyncio.Protocol],
-    listen: Listen,
-    inherited: Sequence[socket.socket],
-    tls: ssl.SSLContext | None,
-    handshake: float | None,
-) -> list[asyncio.Server]:
-    """Take clients' connections from now on.
-
-    Args:
-        protocol: Makes the protocol of each.
-        listen: The address; bound here unless somebody did.
-        inherited: Sockets that listen on it already.
-        tls: Context, or None.
-        handshake: Seconds for a handshake; None without TLS.
-
-    Raises:
-        OSError: The address cannot be listened on.
-    """
-    loop = asyncio.get_running_loop()
-    make = partial(
-        loop.create_server if listen.path is None else loop.create_unix_server,
-        protocol,
-        backlog=BACKLOG,
-        ssl=tls,
-        ssl_handshake_timeout=handshake,
-    )
-    if inherited:
-        return [await make(sock=one) for one in inherited]
-    if listen.path is not None:
-        return [await make(path=listen.path)]
-    return [await make(host=listen.host, port=listen.port)]
 
 
 @final

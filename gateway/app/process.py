@@ -19,38 +19,42 @@ import structlog
 from gateway import __version__
 from gateway.admin import AdminSources, build_admin, build_admin_runner
 from gateway.app.admin_listener import start_admin
-from gateway.app.discovery import documents, metadata_url, proof_algorithms
-from gateway.app.gauges import gauges_of, revocation_gauges, state_gauges
-from gateway.app.listening import listen_for_clients, said, written
+from gateway.app.assembly import make_runtime, make_service
+from gateway.app.gauges import gauges_of, revocation_gauges, signal_gauges, state_gauges
+from gateway.app.listener import Listener
+from gateway.app.listening import said, written
 from gateway.app.peers import Peers
+from gateway.app.renewal import Renewal
 from gateway.app.revocations import make_keeper
 from gateway.app.revoker import Revoker
 from gateway.app.service_manager import ServiceManager
 from gateway.app.shared_state import make_once, make_state
+from gateway.app.signals import Listening
 from gateway.app.watch import Watch
-from gateway.credentials.certificates import Certificates
+from gateway.credentials.chains import Chains
+from gateway.credentials.trust import Trust
 from gateway.observe.audit import AuditLog, Signer
-from gateway.observe.log import LogSink, fault_reporter
 from gateway.observe.metrics import Metrics
 from gateway.observe.recorder import Observer
 from gateway.observe.traces import Tracer
 from gateway.pipeline import Gateway
-from gateway.runtime import Runtime
-from gateway.stages.refuse import Problems
 from gateway.state.redis import RedisStore
 from gateway.state.redis_counters import RedisCounters
 from gateway.vigil import Vigil
 from gateway.wire.downstream import Downstream
 from gateway.wire.pool import Pool
-from gateway.wire.service import ConnectionBounds, Service, Timeouts
 
 if TYPE_CHECKING:
+    from collections.abc import Callable, Iterable
+
     from gateway.app.compilation import Compilation
     from gateway.app.revocations import Keeper
     from gateway.app.shared_state import Counters, Store
     from gateway.app.supervised import Supervised
     from gateway.core.ports import Clock
     from gateway.core.refusal import Refusal
+    from gateway.observe.log import LogSink
+    from gateway.wire.service import Service
 
 RECORD_DELAY = 0.005  # seconds for which finished exchanges are kept to be written together
 DRAIN_STEP = 0.05  # seconds between two looks at whether everything is served
@@ -87,7 +91,7 @@ class Process:
         self._log = structlog.get_logger()
         self._stop = asyncio.Event()
         self._drain_seconds = compilation.settings.server.drain
-        self._servers: list[asyncio.Server] = []
+        self._listener: Listener | None = None
         self._is_ready = False
         self._began = clock.tick()
         self.addresses: dict[str, str] = {}
@@ -141,29 +145,39 @@ class Process:
         store, counters = await self._open_state(stack)
         keeper = await self._open_revocations(stack)
         async with asyncio.TaskGroup() as starting:  # together: an issuer that is away delays no other
-            for keys in compilation.key_sets:
+            for keys in (*compilation.key_sets, *compilation.domains.values()):
                 stack.push_async_callback(keys.stop)
                 starting.create_task(keys.start())
         compilation.onward.close_with(stack)
         pool = Pool(compilation.backends)
         stack.callback(pool.close)
+        renewal = self._make_renewal(pool, lambda: service.connections)
         metrics = Metrics(
             __version__,
             gauges_of(lambda: service, pool, audit, self._sink, lambda: observer)
             + state_gauges(store)
-            + revocation_gauges(keeper, lambda: vigil),
+            + revocation_gauges(keeper, lambda: vigil)
+            + renewal.gauges()
+            + signal_gauges(lambda: listening),
         )  # read when somebody asks: both are there by then
         observer = self._make_observer(audit, metrics, self._open_traces(stack))
         stack.callback(observer.flush)
-        gateway = Gateway(self._runtime(store, counters, pool, observer))
-        service = self._make_service(gateway)
+        gateway = Gateway(make_runtime(compilation, self._clock, store, counters, pool, observer))
+        service = make_service(
+            compilation.settings, gateway, Peers(renewal.chains, self._refused_certificate)
+        )
         stack.callback(service.close)
+        renewal.apply()  # bundles that were fetched meanwhile
         vigil = self._open_watch(stack, gateway, keeper, service)
         revoker = Revoker(keeper, gateway, audit, self._log, self._clock)
-        sources = self._admin_sources(metrics, store, observer, revoker)
+        listening = Listening(compilation.feeds, revoker, self._clock)
+        await listening.start(stack)
+        sources = self._admin_sources(metrics, store, observer, revoker, listening)
         if self._supervised is None:
             await self._open_admin(stack, sources)
-        await self._listen(stack, service)
+        self._listener = await self._listen(stack, service)
+        stack.push_async_callback(renewal.stop)
+        renewal.start(self._listener)
         if self._supervised is not None:
             await self._supervised.answer(
                 stack,
@@ -174,29 +188,6 @@ class Process:
                 stop=self.stop,
             )
         return service
-
-    def _runtime(self, store: Store, counters: Counters, pool: Pool, observer: Observer) -> Runtime:
-        compilation = self._compilation
-        settings = compilation.settings
-        return Runtime(
-            version=compilation.version,
-            clock=self._clock,
-            identification=compilation.identification,
-            routes=compilation.routes,
-            store=store,
-            counters=counters,
-            onward=compilation.onward.onward,
-            backends=pool,
-            record=observer,
-            problems=Problems(
-                PROBLEM_TYPES,
-                settings.assertions.issuer,
-                fault_reporter(self._log),
-                algorithms=proof_algorithms(settings),
-                metadata=metadata_url(settings),
-            ),
-            documents=documents(settings, proof_algorithms(settings)),
-        )
 
     def _open_audit(self, stack: AsyncExitStack) -> AuditLog:
         settings = self._compilation.settings.audit
@@ -267,30 +258,37 @@ class Process:
             schedule=partial(asyncio.get_running_loop().call_later, RECORD_DELAY),
         )
 
-    def _make_service(self, gateway: Gateway) -> Service:
-        server = self._compilation.settings.server
-        timeouts, bounds = server.timeouts, server.bounds
-        return Service(
-            gateway,
-            Peers(Certificates(), self._refused_certificate),
-            hosts=server.hosts,
-            timeouts=Timeouts(timeouts.handshake, timeouts.head, timeouts.keep_alive, timeouts.write),
-            bounds=ConnectionBounds(
-                bounds.head,
-                bounds.headers,
-                bounds.connections,
-                bounds.connections_per_address,
-                bounds.body_memory,
-            ),
+    def _make_renewal(self, pool: Pool, connections: Callable[[], Iterable[Downstream]]) -> Renewal:
+        compilation = self._compilation
+        clients = compilation.client_trust
+        return Renewal(
+            self._clock,
+            self._log,
+            compilation.settings.server.watch,
+            connections=connections,
+            pool=pool,
+            backends=compilation.backend_tls,
+            bind=compilation.onward.assertions.bind,
+            clients=clients,
+            chains=Chains(Trust() if clients is None else clients.trust, self._clock),
+            domains=compilation.domains.values(),
         )
 
     def _refused_certificate(self, address: str, refusal: Refusal) -> None:
         self._log.warning(
-            "certificate-refused", address=address, reason=refusal.reason.value, why=refusal.note
+            "certificate-refused",
+            address=address,
+            reason=refusal.reason.value,
+            why=refusal.note or refusal.detail,
         )
 
     def _admin_sources(
-        self, metrics: Metrics, store: Store, observer: Observer, revoker: Revoker
+        self,
+        metrics: Metrics,
+        store: Store,
+        observer: Observer,
+        revoker: Revoker,
+        listening: Listening,
     ) -> AdminSources:
         compilation = self._compilation
         return AdminSources(
@@ -304,6 +302,7 @@ class Process:
             keys=lambda: msgspec.json.decode(compilation.onward.assertions.jwks),
             status=self._status,
             operations=revoker,
+            endpoints=listening.endpoints(),
             clock=self._clock,
         )
 
@@ -326,29 +325,29 @@ class Process:
             "routes": [route.name for route in self._compilation.routes.routes],
         }
 
-    async def _listen(self, stack: AsyncExitStack, service: Service) -> None:
+    async def _listen(self, stack: AsyncExitStack, service: Service) -> Listener:
         listen = self._compilation.settings.server.listen
-        tls = self._compilation.server_tls
-        timeout = None if tls is None else service.timeouts.handshake
+        clients = self._compilation.client_trust
 
         def protocol() -> asyncio.Protocol:
             return cast("asyncio.Protocol", Downstream(service))  # one in all but the base class
 
+        listener = Listener(protocol, service.timeouts.handshake)
+        path = None if listen.path is None else str(listen.path)
+        tls = None if clients is None else clients.context
+        inherited = () if self._supervised is None else self._supervised.listen
         with said(listen):
-            self._servers = await listen_for_clients(
-                protocol, listen, () if self._supervised is None else self._supervised.listen, tls, timeout
-            )
+            name = await listener.open(listen.host, listen.port, path, tls, inherited)
         stack.callback(service.abort)
-        for server in self._servers:
-            stack.callback(server.close)
-        self.addresses["listen"] = written(listen, self._servers[0].sockets[0].getsockname())
+        stack.callback(listener.close)
+        self.addresses["listen"] = written(listen, name)
+        return listener
 
     async def _drain(self, service: Service) -> None:
         """Let running requests end, for as long as the settings say."""
         seconds = self._drain_seconds
-        if self._supervised is not None:  # what others still take must not come here
-            for server in self._servers:
-                server.close()
+        if self._supervised is not None and self._listener is not None:
+            self._listener.close()  # what others still take must not come here
         self._log.info("draining", active=service.active, seconds=seconds)
         service.drain()
         until = self._clock.tick() + seconds

@@ -30,9 +30,9 @@ if TYPE_CHECKING:
     from gateway.config.signals import Transmitter as TransmitterSettings
     from gateway.config.source import Path as Place
     from gateway.core.ports import Clock
+    from gateway.core.revoking import RevocationSink
     from gateway.credentials.fetch import Fetched
     from gateway.credentials.key_news import KeyNews
-    from gateway.shared_signals.receiver import RevocationSink
 
 SLACK = 60.0  # seconds beyond the longest lifetime of a token, for clocks
 

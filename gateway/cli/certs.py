@@ -7,7 +7,13 @@ import sys
 from pathlib import Path
 from typing import Final
 
+import msgspec
+from cryptography.x509 import load_pem_x509_certificates
+
+from gateway.credentials.bundles import write_bundle
 from gateway.credentials.development import AUTHORITIES, LEAF_DAYS, DevelopmentPki
+from gateway.credentials.files import write_new
+from gateway.credentials.jwk import parse_set
 
 EPILOG: Final = """\
 examples:
@@ -21,6 +27,9 @@ examples:
       what the gateway shows to a backend
   gateway certs revoke certs/batch.pem
       puts it on certs/clients.crl; give that to server.tls.revocation_list
+  gateway certs bundle --keys tokens/jwks.json
+      certs/bundle.json, a SPIFFE bundle of the clients' authority and of those keys; the configuration names
+      it: identity.trust_domains.example.org.bundle: file:certs/bundle.json
 
 Private keys lie unencrypted in the directory, readable by you alone. For development only.
 """
@@ -60,6 +69,14 @@ def add(subparsers: argparse._SubParsersAction[argparse.ArgumentParser]) -> None
     revoke = actions.add_parser("revoke", parents=[shared], help="put certificates on the revocation list")
     revoke.add_argument("certificate", type=Path, nargs="+", help="PEM file")
     revoke.set_defaults(run=_revoke)
+
+    bundle = actions.add_parser("bundle", parents=[shared], help="write a SPIFFE bundle")
+    bundle.add_argument("--authority", choices=AUTHORITIES, default="clients", help="whose (clients)")
+    bundle.add_argument(
+        "--keys", type=Path, metavar="JWKS", help="public key set that signs JWT-SVIDs; none: none are signed"
+    )
+    bundle.add_argument("--output", type=Path, metavar="FILE", help="(bundle.json in the directory)")
+    bundle.set_defaults(run=_bundle)
 
 
 def _init(arguments: argparse.Namespace) -> int:
@@ -112,6 +129,28 @@ def _revoke(arguments: argparse.Namespace) -> int:
         except ValueError as wrong:
             return _fail(f"{certificate}: {wrong}")
     return 0
+
+
+def _bundle(arguments: argparse.Namespace) -> int:
+    pki = DevelopmentPki(arguments.directory)
+    output = arguments.output or arguments.directory / "bundle.json"
+    try:
+        keys = [] if arguments.keys is None else _public_keys(arguments.keys.read_bytes())
+        authorities = load_pem_x509_certificates(pki.ca(arguments.authority).read_bytes())
+        sequence = int(pki.clock.wall())  # grows with every bundle
+        write_new(output, write_bundle(authorities, keys, sequence=sequence), force=True)
+    except OSError as failure:
+        return _fail(f"{failure.filename}: {failure.strerror}")
+    except ValueError as wrong:
+        return _fail(str(wrong))
+    print(output)
+    return 0
+
+
+def _public_keys(jwks: bytes) -> list[dict[str, object]]:
+    parse_set(jwks)  # or it is none
+    entries: list[dict[str, object]] = msgspec.json.decode(jwks)["keys"]
+    return entries
 
 
 def _fail(message: str) -> int:

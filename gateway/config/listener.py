@@ -19,14 +19,19 @@ class ServerTls(Section):
     private_key: FilePath = required("PEM file: the unencrypted private key of the certificate.")
     client_ca: FilePath | None = setting(
         None,
-        "PEM file: authorities whose client certificates are accepted. Needed unless none are asked for.",
+        "PEM file: authorities whose client certificates are accepted; with `identity.trust_domains`, those "
+        "without a SPIFFE ID. Needed if client certificates are asked for and there are no trust domains.",
     )
     client_certificate: Literal["required", "optional", "none"] = setting(
         "required", "Whether the handshake demands a client certificate, asks for one, or does not ask."
     )
     revocation_list: FilePath | None = setting(
         None,
-        "PEM file: revocation lists of the client authorities. An expired list refuses everybody.",
+        "PEM file: revocation lists, one for each authority of a path, intermediates included (which must "
+        "then stand in `client_ca`). An expired list refuses everybody.",
+    )
+    revocation_grace: DurationOrZero = setting(
+        "0s", "How long a list still counts after its nextUpdate; never longer than its own period."
     )
     minimum_version: TlsVersion = setting("1.2", "Oldest TLS version that is spoken.")
 
@@ -70,6 +75,11 @@ class Server(Section):
     hosts: tuple[HostName, ...] = setting((), "Host names that requests may be for; none: any.")
     timeouts: Timeouts = setting({}, "Deadlines of client connections.")
     bounds: ServerBounds = setting({}, "Bounds over all routes.")
+    watch: Duration = setting(
+        "5s",
+        "How often certificates, keys, authorities and revocation lists are looked at, those of backends "
+        "included. What changed is used without a restart, and open connections are checked against it.",
+    )
     drain: DurationOrZero = setting("30s", "How long running requests may go on after a stop was asked for.")
 
 

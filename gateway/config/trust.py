@@ -14,6 +14,7 @@ from gateway.config.section import Section, required, setting
 from gateway.config.signals import Transmitter
 from gateway.config.signing import Algorithm
 from gateway.config.texts import refused
+from gateway.config.trust_domains import TrustDomain, TrustDomainName
 
 
 def _issuer(text: str) -> str:
@@ -83,6 +84,11 @@ class Identification(Section):
     """How callers prove who they are."""
 
     issuers: tuple[Issuer, ...] = setting((), "Issuers of tokens; none: certificates alone.")
+    trust_domains: dict[TrustDomainName, TrustDomain] = setting(
+        {},
+        "SPIFFE trust domains by name. With any, a SPIFFE ID of another one is refused; without, SPIFFE IDs "
+        "are believed from `server.tls.client_ca`.",
+    )
     signals: tuple[Transmitter, ...] = setting(
         (), "Transmitters of security events, which may revoke what they vouched for."
     )

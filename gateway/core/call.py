@@ -8,6 +8,8 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, final
 
+from gateway.core.memo import RequestMemo
+
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
@@ -27,9 +29,10 @@ class Call:
         headers: Lower-case names to values; repeated list headers are joined by ", ".
         peer: The connection's other end.
         body: Reads the body, bounded.
+        memo: What was made of this head before; shared by all requests of a connection with this very head.
     """
 
-    __slots__ = ("body", "headers", "id", "method", "path", "peer", "query")
+    __slots__ = ("body", "headers", "id", "memo", "method", "path", "peer", "query")
 
     def __init__(
         self,
@@ -40,6 +43,7 @@ class Call:
         headers: Mapping[bytes, bytes],
         peer: Peer,
         body: Body,
+        memo: RequestMemo | None = None,
     ) -> None:
         self.id = id
         self.method = method
@@ -48,3 +52,4 @@ class Call:
         self.headers = headers
         self.peer = peer
         self.body = body
+        self.memo = RequestMemo() if memo is None else memo

@@ -11,6 +11,8 @@ if TYPE_CHECKING:
     from gateway.core.exchange import Exchange, Usage
     from gateway.core.identity import Identity
     from gateway.core.limits import Ledger, RouteLimits
+    from gateway.core.memo import AnswerMemo
+    from gateway.core.outbound import Outbound
     from gateway.core.permit import Admission, Permit, Vetted
     from gateway.core.prompt import Prompt
     from gateway.core.refusal import Refusal
@@ -92,6 +94,10 @@ class Answer(Protocol):
     @property
     def headers(self) -> Sequence[tuple[bytes, bytes]]:
         """Lower-case names and values, hop-by-hop fields gone."""
+
+    @property
+    def memo(self) -> AnswerMemo:
+        """What was made of this head before."""
 
     @property
     def endpoint(self) -> str:
@@ -303,39 +309,6 @@ class Onward(Protocol):
         Raises:
             Refused: `BACKEND_TOKEN`: there is none to be had.
         """
-
-
-@final
-class Outbound:
-    """One request as it leaves: everything canonical, nothing of the client's but what is allowed.
-
-    Args:
-        backend: Name of the backend.
-        line: Request line with CRLF.
-        headers: Field lines, each with CRLF, without Host and framing fields.
-        body: The whole body.
-        is_idempotent: True if the method may be repeated (RFC 9110, section 9.2.2).
-        has_no_answer_body: True for HEAD.
-    """
-
-    __slots__ = ("backend", "body", "has_no_answer_body", "headers", "is_idempotent", "line")
-
-    def __init__(
-        self,
-        backend: str,
-        line: bytes,
-        headers: bytes,
-        body: bytes,
-        *,
-        is_idempotent: bool = False,
-        has_no_answer_body: bool = False,
-    ) -> None:
-        self.backend = backend
-        self.line = line
-        self.headers = headers
-        self.body = body
-        self.is_idempotent = is_idempotent
-        self.has_no_answer_body = has_no_answer_body
 
 
 class Backends(Protocol):

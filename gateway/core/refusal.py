@@ -127,7 +127,7 @@ class Reason(Enum):
 
 
 @final
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True)
 class LimitState:
     """What a limit looks like after a claim: for `RateLimit` fields and the record.
 
@@ -147,7 +147,7 @@ class LimitState:
 
 
 @final
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True)
 class StepUp:
     """How a user must have authenticated: what a challenge asks for (RFC 9470, section 3).
 
@@ -161,7 +161,7 @@ class StepUp:
 
 
 @final
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True)
 class Refusal:
     """A refusal as data: what evaluators return.
 

@@ -6,7 +6,7 @@ normalisation that could disagree. Matching looks at method and path alone, neve
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping  # noqa: TC003 - the compiler reads annotations of classes
+from collections.abc import Iterable  # noqa: TC003 - the compiler reads annotations of classes
 from dataclasses import dataclass, field
 from typing import Final, final
 
@@ -167,7 +167,7 @@ class RouteTable:
                 continue
             for method in route.methods:
                 literal.setdefault((method, route.path), route)
-        self._literal: Mapping[tuple[str, str], Route] = literal
+        self._literal = literal
         self._patterns = tuple(patterns)
 
     def match(self, method: str, path: str) -> Route | None:

@@ -2,29 +2,26 @@
 
 The TLS handshake has verified the chain and that the peer holds the key; what TLS libraries let pass
 is refused here: weak keys, certificates for other purposes, and workload certificates that are no
-X.509-SVID. Runs once per certificate: results are kept by digest.
+X.509-SVID. Who vouches for it is for `trust` to say.
 """
 
 from __future__ import annotations
 
 import hashlib
-from typing import Final, NamedTuple, final
+from typing import Final, NamedTuple
 
 from cryptography import x509
 from cryptography.exceptions import UnsupportedAlgorithm
 from cryptography.hazmat.primitives import hashes
-from cryptography.hazmat.primitives.asymmetric import ec, ed25519, rsa
 from cryptography.x509.oid import ExtendedKeyUsageOID
 
 from gateway.core.identity import PeerCertificate
 from gateway.core.refusal import Reason, Refusal
+from gateway.core.spiffe import is_workload_id
+from gateway.credentials.paths import is_strong, names_of
 from gateway.credentials.signing import base64url
-from gateway.credentials.spiffe import is_workload_id
 
-MIN_RSA_BITS: Final = 2048
-CURVES: Final = frozenset({"secp256r1", "secp384r1", "secp521r1"})
 MAX_CERTIFICATE_BYTES: Final = 64 * 1024
-MAX_REMEMBERED: Final = 10_000
 
 
 def _refused(detail: str) -> Refusal:
@@ -39,24 +36,18 @@ URIS: Final = _refused("A certificate with a SPIFFE ID must have exactly that on
 USAGE: Final = _refused("The certificate's key usage is not that of a workload.")
 
 
+BOTH_PURPOSES: Final = _refused("A workload's certificate must be for clients and for servers alike.")
+BOTH: Final = frozenset({ExtendedKeyUsageOID.CLIENT_AUTH, ExtendedKeyUsageOID.SERVER_AUTH})
+
+
 class _Names(NamedTuple):
     uris: tuple[str, ...] = ()
     dns: tuple[str, ...] = ()
 
 
-def _is_strong(certificate: x509.Certificate) -> bool:
-    key = certificate.public_key()
-    if isinstance(key, rsa.RSAPublicKey):
-        return key.key_size >= MIN_RSA_BITS
-    if isinstance(key, ec.EllipticCurvePublicKey):
-        return key.curve.name in CURVES
-    return isinstance(key, ed25519.Ed25519PublicKey)
-
-
 def _names(extensions: x509.Extensions) -> _Names:
-    try:
-        names = extensions.get_extension_for_class(x509.SubjectAlternativeName).value
-    except x509.ExtensionNotFound:
+    names = names_of(extensions)
+    if names is None:
         return _Names()
     return _Names(
         tuple(names.get_values_for_type(x509.UniformResourceIdentifier)),
@@ -87,7 +78,13 @@ def _check_workload(uris: tuple[str, ...], extensions: x509.Extensions) -> Refus
         return USAGE
     if not usage.critical or not usage.value.digital_signature:
         return USAGE
-    return USAGE if usage.value.key_cert_sign or usage.value.crl_sign else None
+    if usage.value.key_cert_sign or usage.value.crl_sign:
+        return USAGE
+    try:
+        purposes = extensions.get_extension_for_class(x509.ExtendedKeyUsage).value
+    except x509.ExtensionNotFound:
+        return None
+    return None if set(purposes) >= BOTH else BOTH_PURPOSES
 
 
 def read_certificate(der: bytes) -> PeerCertificate | Refusal:
@@ -105,7 +102,7 @@ def read_certificate(der: bytes) -> PeerCertificate | Refusal:
         certificate = x509.load_der_x509_certificate(der)
         extensions = certificate.extensions
         names = _names(extensions)
-        refusal = None if _is_strong(certificate) else WEAK
+        refusal = None if is_strong(certificate.public_key()) else WEAK
         refusal = refusal or _check_purpose(extensions)
         is_workload = any(uri[:7].lower() == "spiffe:" for uri in names.uris)
         if refusal is None and is_workload:
@@ -139,28 +136,3 @@ def leaf_fingerprint(pem: bytes) -> str:
     """
     leaf = x509.load_pem_x509_certificates(pem)[0]
     return base64url(leaf.fingerprint(hashes.SHA256())).decode()
-
-
-@final
-class Certificates:
-    """Reads certificates, and remembers what it read.
-
-    Args:
-        capacity: How many results are kept; beyond, all are forgotten and read again.
-    """
-
-    __slots__ = ("_capacity", "_read")
-
-    def __init__(self, capacity: int = MAX_REMEMBERED) -> None:
-        self._capacity = capacity
-        self._read: dict[bytes, PeerCertificate | Refusal] = {}
-
-    def read(self, der: bytes) -> PeerCertificate | Refusal:
-        """As `read_certificate`, once per certificate."""
-        digest = hashlib.sha256(der).digest()
-        known = self._read.get(digest)
-        if known is None:
-            if len(self._read) >= self._capacity:
-                self._read.clear()
-            known = self._read[digest] = read_certificate(der)
-        return known

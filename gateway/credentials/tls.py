@@ -2,21 +2,29 @@
 
 Every value that weakens TLS is absent from the signatures: no switch turns verification off.
 Sessions are not resumed from tickets; a TLS 1.2 session resumed by id was verified under this very
-context, and so under the same authorities and the same revocation list.
+context. Revocation lists are no part of a context: the peer's chain is verified once more by `trust`,
+resumed or not, so that a list, a grace and a reason for the log exist in one place.
 """
 
 from __future__ import annotations
 
 import ssl
-from typing import TYPE_CHECKING, Final, Literal
+from typing import TYPE_CHECKING, Final, Literal, NamedTuple, final
 
 from cryptography import x509
-from cryptography.exceptions import UnsupportedAlgorithm
-from cryptography.hazmat.primitives.asymmetric import ec, ed25519, rsa
+from cryptography.hazmat.primitives import hashes
+from cryptography.hazmat.primitives.serialization import Encoding
 
-from gateway.credentials.files import read_bounded
+from gateway.credentials.certificate_files import (
+    TlsError,
+    check_dates,
+    read_authorities,
+    read_certificates,
+)
+from gateway.credentials.signing import base64url
 
 if TYPE_CHECKING:
+    from collections.abc import Iterable, Sequence
     from pathlib import Path
 
     from gateway.core.ports import Clock
@@ -24,8 +32,10 @@ if TYPE_CHECKING:
 ClientCertificate = Literal["required", "optional", "none"]
 Version = Literal["1.2", "1.3"]
 
+__all__ = ["Dated", "TlsError", "check_server_identity", "client_context", "dated", "server_context"]
+
+NEVER: Final = float("inf")
 CIPHERS: Final = "ECDHE+AESGCM:ECDHE+CHACHA20"  # TLS 1.2: forward secrecy and AEAD only (RFC 9325, 4.2)
-SIGNING_KEYS: Final = (rsa.RSAPublicKey, ec.EllipticCurvePublicKey, ed25519.Ed25519PublicKey)
 VERSIONS: Final = {"1.2": ssl.TLSVersion.TLSv1_2, "1.3": ssl.TLSVersion.TLSv1_3}
 VERIFY_MODES: Final = {
     "required": ssl.CERT_REQUIRED,
@@ -34,29 +44,36 @@ VERIFY_MODES: Final = {
 }
 
 
-class TlsError(ValueError):
-    """A file that TLS cannot use; the text names the file and what is wrong with it."""
+@final
+class Dated(NamedTuple):
+    """A context, and when what it shows ends.
+
+    Args:
+        context: For handshakes.
+        ends: Earliest end of our own certificate and its chain, seconds since the epoch.
+        fingerprint: `x5t#S256` of our own certificate (RFC 8705, section 3.1), or None if it shows none.
+    """
+
+    context: ssl.SSLContext
+    ends: float
+    fingerprint: str | None = None
 
 
-def _certificates(path: Path) -> list[x509.Certificate]:
-    try:
-        return x509.load_pem_x509_certificates(read_bounded(path))
-    except OSError as unreadable:
-        raise TlsError(f"{path}: {unreadable.strerror}") from unreadable
-    except ValueError as malformed:
-        raise TlsError(f"{path} has no certificates in PEM form") from malformed
+def dated(context: ssl.SSLContext, certificate: Path | None) -> Dated:
+    """Add the end of our own certificates, and which they are, to a context that shows them.
 
-
-def _check_dates(path: Path, certificate: x509.Certificate, clock: Clock) -> None:
-    now = clock.wall()
-    if now > certificate.not_valid_after_utc.timestamp():
-        raise TlsError(f"{path} expired on {certificate.not_valid_after_utc:%Y-%m-%d %H:%M} UTC")
-    if now < certificate.not_valid_before_utc.timestamp():
-        raise TlsError(f"{path} is not valid before {certificate.not_valid_before_utc:%Y-%m-%d %H:%M} UTC")
+    Raises:
+        TlsError: They cannot be read any more.
+    """
+    if certificate is None:
+        return Dated(context, NEVER)
+    chain = read_certificates(certificate)
+    ends = min(one.not_valid_after_utc.timestamp() for one in chain)
+    return Dated(context, ends, base64url(chain[0].fingerprint(hashes.SHA256())).decode())
 
 
 def _load_own(context: ssl.SSLContext, certificate: Path, private_key: Path, clock: Clock) -> None:
-    _check_dates(certificate, _certificates(certificate)[0], clock)
+    check_dates(certificate, read_certificates(certificate)[0], clock.wall())
     try:
         # An encrypted key would make OpenSSL ask at the terminal; b"" makes it fail instead.
         context.load_cert_chain(certificate, private_key, password=lambda: b"")
@@ -68,43 +85,10 @@ def _load_own(context: ssl.SSLContext, certificate: Path, private_key: Path, clo
         raise TlsError(f"{private_key}: {unreadable.strerror}") from unreadable
 
 
-def _load_authorities(context: ssl.SSLContext, ca: Path, clock: Clock) -> list[x509.Certificate]:
-    authorities = _certificates(ca)
-    for authority in authorities:
-        _check_dates(ca, authority, clock)
-    context.load_verify_locations(cafile=ca)
-    return authorities
-
-
-def _load_revocations(
-    context: ssl.SSLContext, path: Path, authorities: list[x509.Certificate], clock: Clock
-) -> None:
-    """Load a revocation list that is signed by one of the authorities and not out of date.
-
-    OpenSSL refuses every handshake once `nextUpdate` has passed: a stale list is no list.
-    """
-    try:
-        revocations = x509.load_pem_x509_crl(read_bounded(path))
-    except OSError as unreadable:
-        raise TlsError(f"{path}: {unreadable.strerror}") from unreadable
-    except ValueError as malformed:
-        raise TlsError(f"{path} is no revocation list in PEM form") from malformed
-    if not any(_is_signed_by(revocations, authority) for authority in authorities):
-        raise TlsError(f"{path} is not signed by any of the client authorities")
-    if revocations.next_update_utc is None or clock.wall() > revocations.next_update_utc.timestamp():
-        raise TlsError(f"{path} is out of date: its nextUpdate has passed, or it has none")
-    context.load_verify_locations(cafile=path)
-    context.verify_flags |= ssl.VERIFY_CRL_CHECK_LEAF
-
-
-def _is_signed_by(revocations: x509.CertificateRevocationList, authority: x509.Certificate) -> bool:
-    if revocations.issuer != authority.subject:
-        return False
-    try:
-        key = authority.public_key()
-    except UnsupportedAlgorithm:
-        return False
-    return isinstance(key, SIGNING_KEYS) and revocations.is_signature_valid(key)
+def _load_authorities(context: ssl.SSLContext, authorities: Iterable[x509.Certificate]) -> None:
+    pem = "".join(one.public_bytes(Encoding.PEM).decode() for one in authorities)
+    if pem:
+        context.load_verify_locations(cadata=pem)
 
 
 def server_context(
@@ -113,8 +97,7 @@ def server_context(
     clock: Clock,
     *,
     client_certificate: ClientCertificate = "required",
-    client_ca: Path | None = None,
-    revocation_list: Path | None = None,
+    authorities: Sequence[x509.Certificate] = (),
     minimum_version: Version = "1.2",
 ) -> ssl.SSLContext:
     """Make the context of a listener.
@@ -124,8 +107,8 @@ def server_context(
         private_key: PEM, unencrypted.
         clock: Time, for dates of certificates and lists.
         client_certificate: Whether clients must, may or cannot show one.
-        client_ca: PEM bundle that alone may sign client certificates; needed unless "none".
-        revocation_list: PEM list of one of those authorities.
+        authorities: All that may sign client certificates: which of them may sign which, and what was
+            revoked, is decided by `trust` once the handshake is done. None of them: nobody is let in.
         minimum_version: Oldest TLS version.
 
     Raises:
@@ -145,15 +128,11 @@ def server_context(
     context.set_alpn_protocols(["http/1.1"])
     _load_own(context, certificate, private_key, clock)
     if client_certificate == "none":
-        if client_ca is not None or revocation_list is not None:
+        if authorities:
             raise TlsError("client authorities are given, but client certificates are not asked for")
         return context
-    if client_ca is None:
-        raise TlsError("client certificates are asked for, but no authority is given to verify them")
     context.verify_flags |= ssl.VERIFY_X509_STRICT
-    authorities = _load_authorities(context, client_ca, clock)
-    if revocation_list is not None:
-        _load_revocations(context, revocation_list, authorities, clock)
+    _load_authorities(context, authorities)
     context.verify_mode = VERIFY_MODES[client_certificate]
     return context
 
@@ -194,7 +173,7 @@ def client_context(
     if ca is None:
         context.load_default_certs(ssl.Purpose.SERVER_AUTH)
     else:
-        _load_authorities(context, ca, clock)
+        _load_authorities(context, read_authorities(ca, clock))
     if certificate is not None and private_key is not None:
         _load_own(context, certificate, private_key, clock)
     return context

@@ -15,6 +15,9 @@ from itertools import groupby
 from typing import TYPE_CHECKING, final
 
 import msgspec
+from cryptography.hazmat.primitives.asymmetric.ed25519 import (
+    Ed25519PrivateKey,  # noqa: TC002 - the compiler reads annotations of classes
+)
 
 from gateway.observe.chain import Kind, link, link_all, sign
 from gateway.observe.journal import AuditBroken, Journal
@@ -23,8 +26,6 @@ from gateway.observe.spool import Spool
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable
     from pathlib import Path
-
-    from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
 
     from gateway.core.ports import Clock
     from gateway.observe.chain import Head
@@ -39,7 +40,7 @@ class _Action(bytes):
 
 
 @final
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True)
 class Signer:
     """What signs checkpoints.
 

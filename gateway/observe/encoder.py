@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-import time
 from typing import TYPE_CHECKING, Final, final
 
 import msgspec
 
 from gateway.observe.record import HARMLESS, NOBODY, Micros, Record, Who
 from gateway.observe.redact import MAX_TEXT, clip, mend, neutralise
+from gateway.observe.served import ServedEncoder
 
 if TYPE_CHECKING:
     from gateway.core.exchange import Exchange
@@ -23,13 +23,12 @@ MAX_IDENTITIES: Final = 4096  # encoded identities kept, about 0.5 KB each
 class RecordEncoder:
     """Encodes exchanges. One per process; not thread-safe."""
 
-    __slots__ = ("_encode", "_people", "_second", "_stamp")
+    __slots__ = ("_encode", "_people", "_served")
 
     def __init__(self) -> None:
         self._encode = msgspec.json.Encoder(order="deterministic").encode
-        self._people: dict[int, tuple[Identity, msgspec.Raw]] = {}
-        self._second = -1
-        self._stamp = ""
+        self._people: dict[int, tuple[Identity, msgspec.Raw, bytes]] = {}
+        self._served = ServedEncoder()
 
     def __call__(self, ex: Exchange) -> bytes:
         """Return the record as JSON without line ends, safe to print.
@@ -37,6 +36,11 @@ class RecordEncoder:
         Args:
             ex: A finished exchange; client-controlled in parts.
         """
+        identity = ex.identity
+        if identity is not None:
+            served = self._served.encode(ex, self._person(identity)[2])
+            if served is not None:
+                return served
         record = self._record(ex)
         try:
             return neutralise(self._encode(record))
@@ -46,11 +50,7 @@ class RecordEncoder:
 
     def time(self, started: float) -> str:
         """Write a wall clock time as RFC 3339 with milliseconds."""
-        second, milli = divmod(int(started * 1000), 1000)
-        if second != self._second:
-            self._stamp = time.strftime("%Y-%m-%dT%H:%M:%S", time.gmtime(second))
-            self._second = second
-        return f"{self._stamp}.{milli:03d}Z"
+        return self._served.time(started).decode()
 
     def _record(self, ex: Exchange) -> Record:
         call, route, permit, prompt, risk, identity = (
@@ -76,7 +76,7 @@ class RecordEncoder:
             None if permit is None else permit.rule,
             None if prompt is None or prompt.model is None else clip(prompt.model),
             prompt is not None and prompt.stream,
-            NOBODY if identity is None else self._who(identity),
+            NOBODY if identity is None else self._person(identity)[1],
             ex.peer.address,
             None if certificate is None else certificate.fingerprint,
             ex.peer.tls,
@@ -99,12 +99,16 @@ class RecordEncoder:
             _explain(record, ex.refusal, ex.fault)
         return record
 
-    def _who(self, identity: Identity) -> msgspec.Raw:
-        """Encode an identity, once as long as the same object comes again (verifications are cached)."""
+    def _person(self, identity: Identity) -> tuple[Identity, msgspec.Raw, bytes]:
+        """Encode an identity, once as long as the same object comes again (verifications are cached).
+
+        Returns:
+            It, its encoding, and the same made safe to print.
+        """
         people = self._people
         known = people.get(id(identity))
         if known is not None and known[0] is identity:
-            return known[1]
+            return known
         if len(people) >= MAX_IDENTITIES:
             people.clear()
         who = _who(identity)
@@ -112,9 +116,9 @@ class RecordEncoder:
             encoded = self._encode(who)
         except UnicodeEncodeError:  # a lone surrogate in a claim
             encoded = self._encode(mend(msgspec.to_builtins(who)))
-        raw = msgspec.Raw(encoded)
-        people[id(identity)] = (identity, raw)  # held, so that its id cannot be given to another
-        return raw
+        known = (identity, msgspec.Raw(encoded), neutralise(encoded))
+        people[id(identity)] = known  # the identity is held, so that its id cannot be given to another
+        return known
 
 
 def _explain(record: Record, refusal: Refusal, fault: str | None) -> None:

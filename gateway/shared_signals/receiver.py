@@ -9,7 +9,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from hashlib import sha256
-from typing import TYPE_CHECKING, Final, NamedTuple, Protocol, final
+from typing import TYPE_CHECKING, Final, NamedTuple, final
 
 from gateway.core.refusal import Refusal, Refused
 from gateway.core.revocation import Revocation, Target
@@ -24,28 +24,15 @@ from gateway.stages.identify.jwt import MEANING_CHANGERS
 from gateway.stages.identify.signature import check_signature
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Mapping, Sequence
+    from collections.abc import Callable, Mapping
 
     from gateway.core.ports import Clock, KeySet
+    from gateway.core.revoking import RevocationSink
 
 TYPE: Final = "secevent+jwt"
 MAX_EVENTS: Final = 8  # CAEP interoperability profile: one per token; drafts had a few
 MAX_JTI_CHARACTERS: Final = 512
 SKEW: Final = 60.0  # seconds
-
-
-class RevocationSink(Protocol):
-    """Where revocations go: durable, and on their way to the whole fleet, when `add` returns."""
-
-    async def add(self, revocations: Sequence[Revocation], /) -> None:
-        """Add revocations; those that are there already change nothing.
-
-        Raises:
-            StoreUnavailable: They could not be made durable.
-        """
-
-    async def lift(self, ids: Sequence[str], before: float, /) -> None:
-        """End revocations made at or before a time; those that are not there change nothing."""
 
 
 @final

@@ -8,10 +8,11 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Final
 
-from gateway.core.ports import Outbound
+from gateway.core.outbound import Outbound
 
 if TYPE_CHECKING:
     from gateway.core.call import Call
+    from gateway.core.memo import RequestMemo
     from gateway.core.permit import Permit, Vetted
     from gateway.core.ports import Answer, Credential
     from gateway.core.route import Route
@@ -30,34 +31,50 @@ def prepare(call: Call, permit: Permit, vetted: Vetted, credential: Credential) 
         credential: Says who asks.
     """
     route = permit.route
+    memo = call.memo
+    if memo.route is not route or memo.content_type != vetted.content_type:
+        _fill(memo, call, route, vetted.content_type)
+    fields = b"%bx-request-id: %b\r\n%b" % (memo.fields, call.id.encode(), credential.fields)
+    method = call.method
+    return Outbound(
+        route.backend,
+        memo.line,
+        fields,
+        vetted.body,
+        is_idempotent=method in IDEMPOTENT,
+        has_no_answer_body=method == "HEAD",
+    )
+
+
+def _fill(memo: RequestMemo, call: Call, route: Route, content_type: bytes) -> None:
+    """Make what the head alone decides: the request line, and the fields that the route lets through."""
     target = f"{call.path}?{call.query}" if call.query else call.path
     fields = [
         b"%b: %b\r\n" % (name, value)
         for name in route.request_headers
         if (value := call.headers.get(name)) is not None
     ]
-    if vetted.content_type:
-        fields.append(b"content-type: %b\r\n" % vetted.content_type)
-    fields.append(
-        b"accept-encoding: identity\r\nvia: 1.1 gateway\r\nx-request-id: %b\r\n%b"
-        % (call.id.encode(), credential.fields)
-    )
-    return Outbound(
-        route.backend,
-        f"{call.method} {target} HTTP/1.1\r\n".encode(),
-        b"".join(fields),
-        vetted.body,
-        is_idempotent=call.method in IDEMPOTENT,
-        has_no_answer_body=call.method == "HEAD",
-    )
+    if content_type:
+        fields.append(b"content-type: %b\r\n" % content_type)
+    fields.append(b"accept-encoding: identity\r\nvia: 1.1 gateway\r\n")
+    memo.line = f"{call.method} {target} HTTP/1.1\r\n".encode()
+    memo.fields = b"".join(fields)
+    memo.content_type = content_type
+    memo.route = route
 
 
 def content_type(answer: Answer) -> bytes:
     """Return the answer's content type, or b""."""
-    for name, value in answer.headers:
-        if name == b"content-type":
-            return value
-    return b""
+    memo = answer.memo
+    known = memo.content_type
+    if known is None:
+        known = b""
+        for name, value in answer.headers:
+            if name == b"content-type":
+                known = value
+                break
+        memo.content_type = known
+    return known
 
 
 def is_event_stream(content_type: bytes) -> bool:
@@ -71,11 +88,16 @@ def answer_headers(answer: Answer, route: Route, id: str) -> bytes:
     A field that a backend repeats is passed on once: the first. Nothing but what the route names
     crosses: no cookie, no redirect, no CORS grant, no server name (security.md, D13).
     """
-    allowed = route.answer_headers
-    fields = [b"x-request-id: %b\r\n" % id.encode()]
-    seen = {b"x-request-id"}
-    for name, value in answer.headers:
-        if name in allowed and name not in seen and value.isascii():
-            seen.add(name)
-            fields.append(b"%b: %b\r\n" % (name, value))
-    return b"".join(fields)
+    memo = answer.memo
+    if memo.route is not route:
+        allowed = route.answer_headers
+        fields: list[bytes] = []
+        seen = {b"x-request-id"}
+        for name, value in answer.headers:
+            if name in allowed and name not in seen and value.isascii():
+                seen.add(name)
+                fields.append(b"%b: %b\r\n" % (name, value))
+        memo.fields = b"".join(fields)
+        memo.has_date = b"date" in seen
+        memo.route = route
+    return b"x-request-id: %b\r\n%b" % (id.encode(), memo.fields)

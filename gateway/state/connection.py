@@ -8,13 +8,15 @@ protocol (RESP2) and nothing about limits.
 
 from __future__ import annotations
 
-import asyncio
 from collections import deque
 from typing import TYPE_CHECKING, Final, Protocol, cast, final
 
 import hiredis
 
+from gateway.core.gate import Gate
+
 if TYPE_CHECKING:
+    import asyncio
     from collections.abc import Callable
 
 MAX_REPLY: Final = 1024 * 1024
@@ -64,8 +66,24 @@ class Answer:
 
 
 @final
-class Connection(asyncio.Protocol):
-    """One connection.
+class Direct:
+    """A receiver that a line awaits which no task runs: it goes on in the very call that brings the reply."""
+
+    __slots__ = ("gate", "reply")
+
+    def __init__(self) -> None:
+        self.gate = Gate()
+        self.reply: Reply = LOST
+
+    def receive(self, reply: Reply, /) -> None:
+        """Let the line go on, unless it has gone."""
+        self.reply = reply
+        self.gate.open()
+
+
+@final
+class Connection:
+    """One connection: an `asyncio.Protocol` in all but the base class, which cannot be compiled.
 
     Args:
         loop: The running loop.
@@ -74,6 +92,7 @@ class Connection(asyncio.Protocol):
     """
 
     __slots__ = (
+        "_is_gathering",
         "_is_timed",
         "_loop",
         "_on_lost",
@@ -99,6 +118,7 @@ class Connection(asyncio.Protocol):
         self._pending: deque[tuple[float, Receiver]] = deque()
         self._unparsed = 0
         self._is_timed = False
+        self._is_gathering = False  # the transport itself sends what one tick writes together
 
     def send(self, command: bytes, receiver: Receiver) -> None:
         """Send a packed command with what else this loop tick sends. Never raises.
@@ -110,9 +130,12 @@ class Connection(asyncio.Protocol):
         if self._transport is None:
             receiver.receive(LOST)
             return
-        if not self._outgoing:
-            self._loop.call_soon(self._flush)
-        self._outgoing.append(command)
+        if self._is_gathering:
+            self._transport.write(command)
+        else:
+            if not self._outgoing:
+                self._loop.call_soon(self._flush)
+            self._outgoing.append(command)
         deadline = self._loop.time() + self.timeout
         self._pending.append((deadline, receiver))
         if not self._is_timed:
@@ -135,6 +158,19 @@ class Connection(asyncio.Protocol):
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
         """Take the transport."""
         self._transport = cast("asyncio.Transport", transport)  # uvloop's are none by inheritance
+        # uvloop's plain transports do; its TLS makes a record of every write
+        is_plain = transport.get_extra_info("ssl_object") is None
+        self._is_gathering = is_plain and type(transport).__module__.startswith("uvloop")
+
+    def pause_writing(self) -> None:
+        """The server reads slower than we write: nothing to do, commands are bounded by the requests."""
+
+    def resume_writing(self) -> None:
+        """The server has caught up."""
+
+    def eof_received(self) -> bool:
+        """The server says no more."""
+        return False
 
     def data_received(self, data: bytes) -> None:
         """Hand every complete reply to its receiver."""

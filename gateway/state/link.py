@@ -12,7 +12,7 @@ import secrets
 import ssl
 from contextlib import suppress
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Final, final
+from typing import TYPE_CHECKING, Final, cast, final
 
 import hiredis
 
@@ -221,11 +221,12 @@ class Link:
 
     async def _connect(self, loop: asyncio.AbstractEventLoop, connection: Connection) -> None:
         address = self.server.address
+        protocol = cast("asyncio.Protocol", connection)  # one in all but the base class
         if address.path:
-            await loop.create_unix_connection(lambda: connection, address.path)
+            await loop.create_unix_connection(lambda: protocol, address.path)
             return
         tls = (self.server.tls or ssl.create_default_context()) if address.is_tls else None
-        await loop.create_connection(lambda: connection, address.host, address.port, ssl=tls)
+        await loop.create_connection(lambda: protocol, address.host, address.port, ssl=tls)
 
     async def _prepare(self, connection: Connection) -> str | None:
         """Authenticate, choose the database, load the script, try it; say what went wrong."""

@@ -20,7 +20,7 @@ import hiredis
 
 from gateway.core.limits import ConcurrencyLimit, Ledger, RateLimit, RouteLimits
 from gateway.core.ports import StoreUnavailable
-from gateway.state.connection import LOST, Answer, pack
+from gateway.state.connection import LOST, Answer, Direct, pack
 from gateway.state.link import FATAL, Link, word
 from gateway.state.script import LEASE_LENGTH, TAG_LENGTH, Claim, Script
 from gateway.state.verdict import refusal
@@ -210,10 +210,16 @@ class RedisStore:
         self._count = count = (self._count + 1) & 0xFFFFFFFF
         lease = b"%b%08x" % (self._nonce, count)
         command = claim.command(tag, lease)
-        answer = Answer(loop)
-        connection.send(command, answer)
         try:
-            reply = await answer.future
+            if asyncio.current_task(loop) is None:  # driven by hand: no trip through the loop
+                direct = Direct()
+                connection.send(command, direct)
+                await direct.gate
+                reply = direct.reply
+            else:
+                answer = Answer(loop)
+                connection.send(command, answer)
+                reply = await answer.future
             if isinstance(reply, hiredis.ReplyError) and str(reply).startswith("NOSCRIPT"):
                 reply = await self._reload(connection, command, loop)
         except BaseException:  # the client has gone: the claim may be granted all the same

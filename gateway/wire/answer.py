@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, final
 
+from gateway.core.memo import AnswerMemo
 from gateway.core.refusal import Refused
 from gateway.wire.driver import Gate
 
@@ -32,6 +33,7 @@ class Answer:
         "headers",
         "is_complete",
         "length",
+        "memo",
         "status",
     )
 
@@ -44,6 +46,7 @@ class Answer:
         self.head = Gate()  # opens when the head is there
         self.headers: list[tuple[bytes, bytes]] = []
         self.is_complete = False
+        self.memo = AnswerMemo()
         self.length: int | None = None  # declared; None: chunked, or until the connection closes
         self.status = 0
 

@@ -10,11 +10,11 @@ from __future__ import annotations
 import asyncio
 import socket
 import struct
-from typing import TYPE_CHECKING, Final, cast, final
+from typing import TYPE_CHECKING, Any, Final, cast, final
 
 from gateway.core.call import Call
 from gateway.core.ports import ClientGone
-from gateway.core.refusal import Reason, Refusal
+from gateway.core.refusal import Reason, Refusal, Refused
 from gateway.wire.deadlines import NEVER
 from gateway.wire.driver import Driver
 from gateway.wire.incoming import CONTINUE
@@ -174,7 +174,9 @@ class Downstream:
             self._finish(None)
             return
         head = incoming.head
-        call = Call(service.new_id(), head.method, head.path, head.query, head.headers, peer, incoming)
+        call = Call(
+            service.new_id(), head.method, head.path, head.query, head.headers, peer, incoming, head.memo
+        )
         self._driver = driver = Driver(service.handler.handle(call, reply), self._finish)
         service.active += 1
         driver.resume()
@@ -298,6 +300,34 @@ class Downstream:
             self._reply.is_closing = True
         elif self._transport is not None:
             self._transport.close()
+
+    def transport_info(self, name: str) -> Any:  # noqa: ANN401 - asyncio's own word for it
+        """Return what the transport knows under a name, or None; None if there is no transport any more."""
+        return None if self._transport is None else self._transport.get_extra_info(name)
+
+    @property
+    def is_ending(self) -> bool:
+        """True if nothing is served any more: closed, or closing."""
+        return self._is_lingering or self._transport is None or self._transport.is_closing()
+
+    def distrust(self, refusal: Refusal) -> None:
+        """End everything: who is at the other end is no longer believed.
+
+        A running line ends with the refusal, as soon as this returns; what waits behind it is never
+        served, and bytes that still come are not read.
+        """
+        transport = self._transport
+        if transport is None:
+            return
+        self._reader.is_doomed = True
+        reply = self._reply
+        if self._driver is not None and reply is not None:
+            reply.is_closing = True
+            self._driver.throw(Refused(refusal))
+        elif self.is_full:
+            transport.abort()  # it does not read what we say
+        else:
+            self._linger(transport)
 
     def abort(self) -> None:
         """Close now, whatever is going on."""

@@ -3,53 +3,34 @@
 The line is a coroutine, so that it reads from top to bottom; but an `asyncio.Task` costs two trips
 through the loop for every request and one for every wait, about 5 us of the 20 that a request costs.
 A `Driver` sends the coroutine on by hand: at once when it starts, and straight from the callback that
-brings what it waits for. What it may wait for: a `Gate` of the wire, or a plain asyncio future (the
+brings what it waits for. What it may wait for: a `Gate`, or a plain asyncio future (the
 store's answer, a key refresh). `asyncio.timeout` and `current_task` have no meaning inside.
 """
 
 from __future__ import annotations
 
 import asyncio
-from typing import TYPE_CHECKING, Any, final
+from typing import TYPE_CHECKING, Any, Final, final
+
+from gateway.core.gate import Gate, Waiting
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Coroutine, Generator
+    from collections.abc import Callable, Coroutine
+
+__all__ = ["Driver", "Gate"]
+
+
+_END: Final = Gate()  # never opened
+
+
+async def _parked(coroutine: Coroutine[Any, Any, None]) -> None:
+    """Run a line, and wait at its end for what never comes: to return would cost an exception, 1 us."""
+    await coroutine
+    await _END
 
 
 @final
-class Gate:
-    """Something to wait for once: opened with nothing, or with an error to raise."""
-
-    __slots__ = ("_driver", "_error", "_is_open")
-
-    def __init__(self) -> None:
-        self._driver: Driver | None = None
-        self._error: Exception | None = None
-        self._is_open = False
-
-    def open(self, error: Exception | None = None) -> None:
-        """Let the waiting line go on, now; the first call counts."""
-        if self._is_open:
-            return
-        self._is_open = True
-        self._error = error
-        driver, self._driver = self._driver, None
-        if driver is not None:
-            driver.resume()
-
-    def __await__(self) -> Generator[Gate, None, None]:
-        if not self._is_open:
-            yield self
-        if self._error is not None:
-            raise self._error
-
-    def hold(self, driver: Driver | None) -> None:
-        """Name who waits; for the driver alone."""
-        self._driver = driver
-
-
-@final
-class Driver:
+class Driver(Waiting):
     """Drives one coroutine to its end.
 
     Args:
@@ -62,7 +43,7 @@ class Driver:
     def __init__(
         self, coroutine: Coroutine[Any, Any, None], done: Callable[[BaseException | None], None]
     ) -> None:
-        self._coroutine: Coroutine[Any, Any, None] | None = coroutine
+        self._coroutine: Coroutine[Any, Any, None] | None = _parked(coroutine)
         self._done = done
         self._waits_for: Gate | asyncio.Future[Any] | None = None
 
@@ -74,8 +55,6 @@ class Driver:
             return
         try:
             awaited = coroutine.send(None)
-        except StopIteration:
-            self._end(None)
         except BaseException as error:  # noqa: BLE001 - handed to `done`; nothing is swallowed
             self._end(error)
         else:
@@ -93,14 +72,15 @@ class Driver:
             waits_for.remove_done_callback(self._wake)
         try:
             awaited = coroutine.throw(error)
-        except StopIteration:
-            self._end(None)
         except BaseException as escaped:  # noqa: BLE001 - handed to `done`; nothing is swallowed
             self._end(escaped)
         else:
             self._wait(awaited)
 
     def _wait(self, awaited: Any) -> None:  # noqa: ANN401 - whatever a coroutine may yield
+        if awaited is _END:
+            self._end(None)
+            return
         self._waits_for = awaited
         if type(awaited) is Gate:
             awaited.hold(self)

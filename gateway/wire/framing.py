@@ -13,6 +13,7 @@ from typing import Final
 from gateway.core.refusal import Reason, Refusal
 
 MAX_TARGET_BYTES = 8 * 1024  # RFC 9112, section 3, recommends support for 8000
+MAX_LENGTH_DIGITS: Final = 10
 
 # Names that may stand only once: a second one is an attack or a broken client (security.md D5).
 SINGLETONS: Final = frozenset(
@@ -50,6 +51,9 @@ HOP_BY_HOP: Final = (
     b"http2-settings",
 )
 
+_ZERO: Final = ord("0")
+# The digits of a Content-Length as heads have it: one space, nothing behind them.
+_LENGTH: Final = re.compile(rb"(?<=\r\n[Cc]ontent-[Ll]ength: )[0-9]+(?=\r\n)")
 _NAME = re.compile(rb"[a-z0-9-]{1,256}")  # no underscore: CVE-2025-64484, aliases of dashed names
 _HOST = re.compile(rb"(?:[A-Za-z0-9.-]{1,253}|\[[0-9A-Fa-f:.]{2,45}\])(?::[0-9]{1,5})?")
 # pchar but ";" (path parameters: Tomcat and others cut them off), then percent-encoding that is needed
@@ -158,3 +162,37 @@ def strip_hop_by_hop(headers: dict[bytes, bytes]) -> tuple[bool, Refusal | None]
     for name in HOP_BY_HOP:
         headers.pop(name, None)
     return is_closing, None
+
+
+def split_at_length(head: bytes, fields: bytes) -> tuple[bytes, bytes] | None:
+    """Split a head that may come again around the digits of its Content-Length.
+
+    Args:
+        head: A whole head, as it came.
+        fields: The same in lower case.
+
+    Returns:
+        What stands before the digits and behind them; all and b"" if there is no such field; None if
+        it is not certain which digits they are.
+    """
+    if b"\ncontent-length:" not in fields:
+        return head, b""
+    parts = _LENGTH.split(head)
+    return (parts[0], parts[1]) if len(parts) == 2 else None  # noqa: PLR2004 - exactly one
+
+
+def leading_number(data: bytes, start: int) -> tuple[int, int]:
+    """Read the decimal digits at `start`: one to ten, no leading zero.
+
+    Returns:
+        The number, 0 if there is none of that form, and where its digits end.
+    """
+    number, at = 0, start
+    stop = min(start + MAX_LENGTH_DIGITS, len(data))
+    while at < stop:
+        digit = data[at] - _ZERO
+        if not 0 <= digit <= 9 or (at > start and not number):  # noqa: PLR2004 - decimal
+            break
+        number = number * 10 + digit
+        at += 1
+    return number, at

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Final, final
 
+from gateway.core.memo import RequestMemo
 from gateway.core.refusal import Reason, Refusal, Refused, refuse
 from gateway.wire.driver import Gate
 
@@ -31,7 +32,17 @@ class Head:
         wants_continue: True if the client waits for `100 Continue`.
     """
 
-    __slots__ = ("headers", "is_closing", "length", "method", "path", "query", "version", "wants_continue")
+    __slots__ = (
+        "headers",
+        "is_closing",
+        "length",
+        "memo",
+        "method",
+        "path",
+        "query",
+        "version",
+        "wants_continue",
+    )
 
     def __init__(
         self,
@@ -53,6 +64,7 @@ class Head:
         self.length = length
         self.is_closing = is_closing
         self.wants_continue = wants_continue
+        self.memo = RequestMemo()
 
 
 NO_HEAD: Final = Head("", "", "", "1.1", {}, 0, is_closing=True, wants_continue=False)
@@ -70,6 +82,7 @@ class Incoming:
 
     __slots__ = (
         "_gate",
+        "_held",
         "_limit",
         "_pieces",
         "began",
@@ -91,6 +104,7 @@ class Incoming:
         self.fault: Refusal | None = None
         self._limit = -1  # nobody has asked for the body yet
         self._pieces: list[bytes] = []
+        self._held = 0  # bytes in them
         self._gate: Gate | None = None
 
     @property
@@ -109,6 +123,7 @@ class Incoming:
         elif not self.connection.hold_memory(size):
             self.fail(Refusal(Reason.OVERLOADED, "too many request bodies are in memory", retry_after=1))
         else:
+            self._held += size
             self._pieces.append(data)
 
     def end(self) -> None:
@@ -126,8 +141,9 @@ class Incoming:
 
     def drop(self) -> None:
         """Forget the body's bytes."""
-        if self._pieces:
-            self.connection.release_memory(sum(map(len, self._pieces)))
+        if self._held:
+            self.connection.release_memory(self._held)
+            self._held = 0
             self._pieces = []
 
     async def read(self, limit: int, seconds: float, /) -> bytes:

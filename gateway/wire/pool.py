@@ -19,11 +19,11 @@ from gateway.wire.tasks import spawn
 from gateway.wire.upstream import Upstream
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Mapping, Sequence
+    from collections.abc import Callable, Sequence
     from ipaddress import IPv4Network, IPv6Network
 
+    from gateway.core.outbound import Outbound
     from gateway.core.permit import Admission, Permit, Vetted
-    from gateway.core.ports import Outbound
     from gateway.core.route import Bounds
     from gateway.wire.answer import Answer
 
@@ -87,7 +87,9 @@ class Endpoint:
         "_is_closed",
         "_live",
         "_loop",
+        "_retired",
         "_settings",
+        "_tls",
         "head",
         "name",
         "now",
@@ -101,6 +103,8 @@ class Endpoint:
         self._loop = asyncio.get_running_loop()
         self._idle: list[Upstream] = []
         self._live: set[Upstream] = set()  # made and not lost: each of them is counted once in `open`
+        self._retired: set[Upstream] = set()  # made under another TLS context: not used again
+        self._tls = settings.tls
         self._is_closed = False
         self.now = self._loop.time
         self.name = settings.name
@@ -121,7 +125,7 @@ class Endpoint:
 
     def free(self, connection: Upstream) -> None:
         """A connection has ended its exchange and may be used again."""
-        if self._is_closed:
+        if self._is_closed or connection in self._retired:
             connection.abort()
             return
         connection.deadline = self.now() + self._backend.keep_alive
@@ -132,6 +136,7 @@ class Endpoint:
         if connection not in self._live:
             return  # lost while it was being made: `_connect` counts it
         self._live.remove(connection)
+        self._retired.discard(connection)
         self.open -= 1
         self._deadlines.forget(connection)
         if connection in self._idle:
@@ -191,15 +196,15 @@ class Endpoint:
                 made.set_result(result)  # here, so that nobody waits for ever whatever went wrong
 
     async def _dial(self) -> Upstream:
-        settings = self._settings
+        settings, tls = self._settings, self._tls
         if settings.path is not None:
             _, unix = await self._loop.create_unix_connection(
                 self._protocol,
                 settings.path,
-                ssl=settings.tls,
-                server_hostname=settings.server_name or ("localhost" if settings.tls else None),
+                ssl=tls,
+                server_hostname=settings.server_name or ("localhost" if tls else None),
             )
-            return self._watch(cast("Upstream", unix))
+            return self._watch(cast("Upstream", unix), tls)
         infos = await self._loop.getaddrinfo(settings.host, settings.port, type=1)  # SOCK_STREAM
         if not infos:
             raise refuse(Reason.BACKEND_UNREACHABLE, note="no address", source=Source.UPSTREAM)
@@ -212,23 +217,25 @@ class Endpoint:
                     self._protocol,
                     str(info[4][0]),
                     settings.port,
-                    ssl=settings.tls,
-                    server_hostname=(settings.server_name or settings.host) if settings.tls else None,
+                    ssl=tls,
+                    server_hostname=(settings.server_name or settings.host) if tls else None,
                 )
             except ssl.SSLError:
                 raise
             except OSError as error:
                 failure = error
             else:
-                return self._watch(cast("Upstream", connection))
+                return self._watch(cast("Upstream", connection), tls)
         raise failure or OSError("no address")
 
     def _protocol(self) -> asyncio.Protocol:
         return cast("asyncio.Protocol", Upstream(self))  # one in all but the base class
 
-    def _watch(self, connection: Upstream) -> Upstream:
+    def _watch(self, connection: Upstream, tls: ssl.SSLContext | None) -> Upstream:
         if connection.is_open:
             self._live.add(connection)
+            if tls is not self._tls:  # replaced meanwhile
+                self._retired.add(connection)
             self._deadlines.watch(connection)
         return connection
 
@@ -260,6 +267,15 @@ class Endpoint:
             except ValueError as error:
                 raise refuse(Reason.BACKEND_TLS, note=str(error), source=Source.UPSTREAM) from error
 
+    def renew(self, tls: ssl.SSLContext) -> None:
+        """Connect under another context from now on; what was made before ends as soon as it is idle."""
+        if self._tls is None:
+            return
+        self._tls = tls
+        self._retired = set(self._live)
+        while self._idle:
+            self._idle.pop().abort()
+
     def close(self) -> None:
         """Close the idle connections, and the others as soon as they become idle."""
         self._is_closed = True
@@ -277,7 +293,7 @@ class Pool:
 
     def __init__(self, backends: Sequence[BackendSettings]) -> None:
         self._deadlines = Deadlines(asyncio.get_running_loop())
-        self._endpoints: Mapping[str, tuple[Endpoint, ...]] = {
+        self._endpoints: dict[str, tuple[Endpoint, ...]] = {
             backend.name: tuple(Endpoint(each, backend, self._deadlines) for each in backend.endpoints)
             for backend in backends
         }
@@ -291,20 +307,27 @@ class Pool:
         endpoint = self._choose(outbound.backend)
         connection = endpoint.take()
         if connection is not None:
+            answer = connection.send(outbound, bounds.first_byte)
             try:
-                return await self._ask(connection, outbound, bounds)
+                await answer.head
             except Refused as refused:
+                answer.close()
                 # the backend closed the idle connection as we wrote: the normal end of keep-alive, but
                 # only a method that may be repeated is sent twice (RFC 9110, section 9.2.2)
                 if refused.refusal.reason is not Reason.BACKEND_DIED or not outbound.is_idempotent:
                     raise
+            except BaseException:  # ClientGone as well: the backend must see that nobody waits any more
+                answer.close()
+                raise
+            else:
+                return answer
         return await self._ask(await endpoint.connect(bounds.connect), outbound, bounds)
 
     async def _ask(self, connection: Upstream, outbound: Outbound, bounds: Bounds) -> Answer:
         answer = connection.send(outbound, bounds.first_byte)
         try:
             await answer.head
-        except BaseException:  # ClientGone as well: the backend must see that nobody waits any more
+        except BaseException:
             answer.close()
             raise
         return answer
@@ -316,6 +339,11 @@ class Pool:
         turn = self._next[backend]
         self._next[backend] = (turn + 1) % len(endpoints)
         return endpoints[turn]
+
+    def renew(self, backend: str, tls: ssl.SSLContext) -> None:
+        """Connect to a backend under another TLS context from now on; kept connections end when idle."""
+        for endpoint in self._endpoints[backend]:
+            endpoint.renew(tls)
 
     def connections(self) -> dict[str, int]:
         """Return the number of connections per endpoint."""

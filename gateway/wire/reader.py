@@ -6,7 +6,6 @@ bytes turned out to be none; reads nothing behind that. Serves nothing and write
 
 from __future__ import annotations
 
-import re
 from collections import deque
 from typing import TYPE_CHECKING, Final, final
 
@@ -23,8 +22,6 @@ if TYPE_CHECKING:
 MAX_PIPELINED = 32  # requests waiting behind the one that is served
 MAX_TRAILERS = 32
 MAX_SLACK_PER_BYTE = 8  # chunks of one byte need 5; extensions and trailers have no other bound in llhttp
-MAX_LENGTH_DIGITS = 10
-_LENGTH: Final = re.compile(rb"(?<=\r\n[Cc]ontent-[Ll]ength: )[0-9]+(?=\r\n)")
 # Field names seen often, lower-cased once. A fixed table: a cache could be filled by anybody.
 KNOWN_NAMES: Final = {
     spelled: name
@@ -161,14 +158,10 @@ class Reader:
         # empty lines before a request: `end` may be theirs (RFC 9112, section 2.2)
         if end < 4 or raw[:1] in b"\r\n" or b"\ntransfer-encoding:" in fields:  # noqa: PLR2004 - 3: not found
             return
-        if b"\ncontent-length:" in fields:
-            parts = _LENGTH.split(raw)
-            if len(parts) != 2:  # noqa: PLR2004 - exactly one
-                return
+        parts = framing.split_at_length(raw, fields)
+        if parts is not None:
             self._prefix, self._suffix = parts
-        else:
-            self._prefix, self._suffix = raw, b""
-        self._head = head
+            self._head = head
 
     def _feed_known(self, data: bytes, prefix: bytes) -> bytes:
         """Read requests whose head is, byte for byte, the last one that passed; return what is left.
@@ -184,12 +177,11 @@ class Reader:
             start = len(prefix)
             length = 0
             if suffix:
-                end = data.find(b"\r", start, start + MAX_LENGTH_DIGITS + 1)
-                digits = data[start:end] if end > 0 else b""
-                if not digits.isdigit() or digits[:1] == b"0" or not data.startswith(suffix, end):
+                length, end = framing.leading_number(data, start)
+                after = end + len(suffix)
+                if not length or data[end:after] != suffix:
                     return data
-                length = int(digits)
-                start = end + len(suffix)
+                start = after
             incoming = Incoming(self._connection, head, self._service.now(), length)
             self.queue.append(incoming)
             if length:

@@ -26,6 +26,16 @@ LAST_CHUNK: Final = b"0\r\n\r\n"
 NO_BODY: Final = frozenset({204, 304})
 
 
+_SIZES: Final = tuple([b"%x\r\n" % size for size in range(4096)])
+
+
+def chunk(data: bytes) -> bytes:
+    """Frame one piece as a chunk (RFC 9112, section 7.1)."""
+    size = len(data)
+    first = _SIZES[size] if size < len(_SIZES) else b"%x\r\n" % size
+    return b"%b%b\r\n" % (first, data)
+
+
 def status_line(status: int) -> bytes:
     """Return the status line, without a phrase for a status nobody has named."""
     return STATUS_LINES.get(status) or f"HTTP/1.1 {status} \r\n".encode()
@@ -129,7 +139,7 @@ class Reply:
         if self.is_closing:
             framing += b"Connection: close\r\n"
         # RFC 9110, section 6.6.1: an answer that is passed on has a Date
-        date = b"" if b"date: " in headers else b"Date: %b\r\n" % self._connection.date()
+        date = b"" if answer.memo.has_date else b"Date: %b\r\n" % self._connection.date()
         return b"%b%b%b%b\r\n" % (line, date, headers, framing)
 
     def _refuses(self, data: bytes) -> bool:
@@ -142,12 +152,12 @@ class Reply:
         return False
 
     def _framed(self, data: bytes) -> bytes:
-        return b"%x\r\n%b\r\n" % (len(data), data) if self._is_chunked else data
+        return chunk(data) if self._is_chunked else data
 
     def _framed_last(self, data: bytes) -> bytes:
         if not self._is_chunked:
             return data
-        return b"%x\r\n%b\r\n0\r\n\r\n" % (len(data), data) if data else LAST_CHUNK
+        return chunk(data) + LAST_CHUNK if data else LAST_CHUNK
 
     # -- called by the answer, from the backend's socket -------------------------------------------
 
@@ -156,7 +166,7 @@ class Reply:
         if self._refuses(data):
             self.lose(Refusal(Reason.ANSWER_TOO_LARGE, source=Source.UPSTREAM))
             return
-        self._connection.write(b"%x\r\n%b\r\n" % (len(data), data) if self._is_chunked else data)
+        self._connection.write(chunk(data) if self._is_chunked else data)
 
     def finish(self, data: bytes) -> None:
         """Pass the last piece on, and end."""
@@ -197,6 +207,6 @@ class Reply:
         """
         self.is_ended = self.is_closing = True
         if last and self._is_chunked:
-            self._connection.write(b"%x\r\n%b\r\n" % (len(last), last))
+            self._connection.write(chunk(last))
         elif self._is_until_close:
             self._connection.reset()  # an orderly close would say that this was all

@@ -7,7 +7,7 @@ import secrets
 from collections import Counter
 from dataclasses import dataclass
 from email.utils import formatdate
-from typing import TYPE_CHECKING, Protocol, final
+from typing import TYPE_CHECKING, Final, Protocol, final
 
 from gateway.wire.deadlines import Deadlines
 
@@ -22,6 +22,7 @@ if TYPE_CHECKING:
     from gateway.wire.reply import Reply
 
 MAX_TARGETS = 1024  # remembered targets; a table this large is thrown away whole
+_DIGITS: Final = tuple([f"{number:03x}" for number in range(4096)])  # the last three of a serial number
 
 
 class Handler(Protocol):
@@ -110,6 +111,7 @@ class Service:
         self._body_memory = 0
         self._prefix = secrets.token_hex(8)
         self._serial = 0
+        self._stem = f"{self._prefix}{0:09x}"  # all of an id but its last three digits
         self._date = b""
         self._date_until = 0.0
 
@@ -164,8 +166,11 @@ class Service:
 
     def new_id(self) -> str:
         """Return an id unique over the fleet: 64 random bits per process, and a serial number."""
-        self._serial += 1
-        return f"{self._prefix}{self._serial:012x}"
+        serial = self._serial = self._serial + 1
+        last = serial & 0xFFF
+        if not last:
+            self._stem = f"{self._prefix}{serial >> 12:09x}"
+        return self._stem + _DIGITS[last]
 
     def date(self) -> bytes:
         """Return the Date field's value, made once a second (RFC 9110, section 6.6.1)."""

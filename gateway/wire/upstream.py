@@ -15,11 +15,12 @@ from gateway.core.refusal import Reason, Refusal, Source
 from gateway.wire.answer import Answer
 from gateway.wire.deadlines import NEVER
 from gateway.wire.framing import HOP_BY_HOP
+from gateway.wire.known import KnownHead
 
 if TYPE_CHECKING:
     import asyncio
 
-    from gateway.core.ports import Outbound
+    from gateway.core.outbound import Outbound
     from gateway.core.route import Bounds
     from gateway.wire.pool import Endpoint
 
@@ -49,6 +50,8 @@ class Upstream:
         "_is_headed",
         "_is_paused",
         "_is_reusable",
+        "_known",
+        "_left",
         "_length",
         "_parser",
         "_pieces",
@@ -77,6 +80,8 @@ class Upstream:
         self._idle = 0.0
         self._final = NEVER
         self._length: int | None = None
+        self._known = KnownHead()
+        self._left = 0  # bytes of body still to come for an answer whose head was known
         self.deadline = NEVER
 
     # -- for the pool -------------------------------------------------------------------------------
@@ -97,7 +102,7 @@ class Upstream:
         self._answer = answer = Answer(self, endpoint.name)
         self._skips_body = outbound.has_no_answer_body
         self._is_headed = self._until_close = self._has_excess = False
-        self._head_bytes = self._interim = 0
+        self._head_bytes = self._interim = self._left = 0
         self._coding = None
         self.deadline = endpoint.now() + first_byte
         body = outbound.body
@@ -126,6 +131,25 @@ class Upstream:
         if answer is None:  # idle: nobody asked
             self.abort()
             return
+        if self._left:
+            self._read_body(data, answer)
+            return
+        is_first = not self._is_headed and not self._head_bytes
+        if is_first and not self._skips_body:
+            begin = self._known.match(data, answer)
+            if begin:
+                self._is_headed = self._is_reusable = True
+                self._left = self._known.length
+                self._read_body(data[begin:], answer)
+                return
+        self._parse(data, answer)
+        if is_first and self._is_headed and not self._interim:
+            self._known.keep(data, answer)
+        if self._is_headed and self._answer is answer:
+            self._deliver(answer)
+
+    def _parse(self, data: bytes, answer: Answer) -> None:
+        """Let llhttp read; what it must not take fails the answer."""
         was_headed = self._is_headed
         self._head_bytes += len(data)
         try:
@@ -144,8 +168,19 @@ class Upstream:
             self._head_bytes > MAX_HEAD_BYTES and self._is_overlong(answer, was_headed=was_headed)
         ):
             self._fail(self._broken("head too large"))
-        elif self._is_headed:
-            self._deliver(answer)
+
+    def _read_body(self, data: bytes, answer: Answer) -> None:
+        """Take the next piece of the body of an answer whose head was known."""
+        left = self._left - len(data)
+        if left < 0:  # more than was announced: nobody asked for it
+            self._has_excess = True
+            data = data[: self._left]
+            left = 0
+        self._left = left
+        answer.is_complete = not left
+        if data:
+            self._pieces.append(data)
+        self._deliver(answer)
 
     def _is_overlong(self, answer: Answer, *, was_headed: bool) -> bool:
         """Tell a head or trailers without an end from a body that came in one large piece."""

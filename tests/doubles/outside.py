@@ -8,6 +8,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from gateway.core.limits import Ledger
+from gateway.core.memo import AnswerMemo
 from gateway.core.ports import Credential
 from gateway.core.signals import History
 
@@ -17,8 +18,9 @@ if TYPE_CHECKING:
     from gateway.core.call import Call
     from gateway.core.exchange import Exchange, Usage
     from gateway.core.limits import RouteLimits
+    from gateway.core.outbound import Outbound
     from gateway.core.permit import Admission, Permit, Vetted
-    from gateway.core.ports import Answer, Meter, Outbound, Sink
+    from gateway.core.ports import Answer, Meter, Sink
     from gateway.core.prompt import Prompt
     from gateway.core.route import Bounds
 
@@ -95,6 +97,7 @@ class FakeAnswer:
     ) -> None:
         self.status = status
         self.headers = headers
+        self.memo = AnswerMemo()
         self.endpoint = "10.0.0.1:8000"
         self.length: int | None = None
         self.pieces = pieces

@@ -149,7 +149,7 @@ async def test_a_silent_store_ends_everything_at_the_bound(
             await asyncio.to_thread(gateway.event, "revocations-current")
             served = client.post("/v1/chat/completions", json=prompt("silent"))
 
-    assert BOUND - 0.5 < at - began < BOUND + 1.5
+    assert BOUND - 0.5 < at - began < BOUND + 4.0
     assert b"event: error\n" in rest
     assert (503, "unavailable") == (refused.status_code, refused.json()["error"]["code"])
     assert 200 == served.status_code

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+from dataclasses import fields
 from typing import TYPE_CHECKING
 
 import msgspec
@@ -129,8 +130,8 @@ def test_a_client_that_leaves_during_a_key_fetch(tmp_path: Path) -> None:
     line.headers = Headers({b"authorization": token}, line.events)
     trusted = Issuer(name, SlowKeys(), "model-gateway", frozenset({"ES256"}))
     old = line.gateway.runtime
-    fields = {each: getattr(old, each) for each in Runtime.__slots__}
-    line.gateway.runtime = Runtime(**(fields | {"identification": Identification([trusted])}))
+    known = {each.name: getattr(old, each.name) for each in fields(Runtime)}
+    line.gateway.runtime = Runtime(**(known | {"identification": Identification([trusted])}))
     with pytest.raises(ClientGone):
         asyncio.run(line.gateway.handle(line.call(), line.reply))
     ex: Exchange = line.record()

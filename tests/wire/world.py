@@ -13,8 +13,9 @@ from typing import TYPE_CHECKING, Any, Self, cast, final
 
 from gateway.core.identity import Identity, Peer
 from gateway.core.limits import Ledger, RouteLimits
+from gateway.core.outbound import Outbound
 from gateway.core.permit import issue_admission, issue_entry, issue_permit, issue_vetted
-from gateway.core.ports import ClientGone, Outbound
+from gateway.core.ports import ClientGone
 from gateway.core.prompt import Prompt
 from gateway.core.refusal import Refused
 from gateway.core.route import Bounds, Requirements, Route

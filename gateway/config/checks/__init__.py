@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Final
 from gateway.config.checks import (
     bindings,
     certificates,
+    domains,
     exchanges,
     exposure,
     identities,
@@ -58,6 +59,7 @@ CHECKS: Final[tuple[Callable[[Subject], Iterable[Finding]], ...]] = (
     revocations.check_journal,
     revocations.check_continuous,
     certificates.check_files,
+    domains.check_trust_domains,
 )
 
 

@@ -30,7 +30,9 @@ def check_files(subject: Subject) -> Iterator[Finding]:
         path: Path = ("server", "tls")
         yield from files.pair(path, tls.certificate, tls.private_key)
         authorities = yield from files.authorities((*path, "client_ca"), tls.client_ca)
-        yield from files.revocation((*path, "revocation_list"), tls.revocation_list, authorities)
+        yield from files.revocation(
+            (*path, "revocation_list"), tls.revocation_list, authorities, tls.revocation_grace
+        )
     admin = settings.admin
     if admin is not None:
         yield from files.secret(("admin", "token"), admin.token)

@@ -12,6 +12,7 @@ if TYPE_CHECKING:
 
     from gateway.config.addresses import Url
     from gateway.config.checks.findings import Subject
+    from gateway.config.listener import ServerTls
     from gateway.config.upstream import Backend
 
 TLS_MEND = "add `tls: {certificate: ..., private_key: ..., client_ca: ...}`, or listen on 127.0.0.1"
@@ -29,10 +30,14 @@ def check_server(subject: Subject) -> Iterator[Finding]:
         if not server.listen.is_local:
             yield Finding(("server", "listen"), "no TLS on a network address", TLS_MEND, (("server", "tls"),))
         return
+    yield from _client_certificates(tls, has_domains=bool(subject.settings.identity.trust_domains))
+
+
+def _client_certificates(tls: ServerTls, *, has_domains: bool) -> Iterator[Finding]:
     path = ("server", "tls")
-    if tls.client_certificate != "none" and tls.client_ca is None:
-        message = "client certificates are asked for, but no authority for them is named"
-        yield Finding(path, message, "add `client_ca:`, or write `client_certificate: none`", is_key=True)
+    if tls.revocation_list is None and tls.revocation_grace:
+        message = "`revocation_grace` has no effect without `revocation_list`"
+        yield Finding((*path, "revocation_grace"), message, "remove it", is_key=True)
     if tls.client_certificate == "none":
         for key in ("client_ca", "revocation_list"):
             if getattr(tls, key) is not None:
@@ -40,6 +45,13 @@ def check_server(subject: Subject) -> Iterator[Finding]:
                 yield Finding(
                     (*path, key), message, f"write `client_certificate: required`, or remove `{key}`"
                 )
+    elif tls.client_ca is None and not has_domains:
+        message = "client certificates are asked for, but no authority for them is named"
+        mend = "add `client_ca:`, or write `client_certificate: none`"
+        yield Finding(path, message, mend, (("identity", "trust_domains"),), is_key=True)
+    elif tls.client_ca is None and tls.revocation_list is not None:
+        message = "`revocation_list` has no effect without `client_ca`: trust domains have their own"
+        yield Finding((*path, "revocation_list"), message, "remove it", ((*path, "client_ca"),), is_key=True)
 
 
 def check_admin(subject: Subject) -> Iterator[Finding]:

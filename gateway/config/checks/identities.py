@@ -17,7 +17,13 @@ MAX_PROOF_AGE: Final = 300.0  # seconds
 MAX_PROOF_AHEAD: Final = 60.0  # seconds
 MAX_NONCE_LIFETIME: Final = 3600.0  # seconds
 TOKEN_LINES: Final = ("groups", "claims", "subjects", "clients", "roles_from_token")
-READS: Final = (("identity", "issuers"), ("server", "tls"), ("identity", "anonymous"), ("identity", "keys"))
+READS: Final = (
+    ("identity", "issuers"),
+    ("server", "tls"),
+    ("identity", "anonymous"),
+    ("identity", "keys"),
+    ("identity", "trust_domains"),
+)
 
 
 def check_issuers(subject: Subject) -> Iterator[Finding]:
@@ -75,10 +81,11 @@ def check_anonymous(subject: Subject) -> Iterator[Finding]:
         message = "callers without any credential are let in"
         mend = "remove `anonymous` unless the models behind these roles are for everybody"
         yield Finding(("identity", "anonymous"), message, mend, is_warning=True, is_key=True)
-    elif (
-        settings.identity.keys is None
-        and not settings.identity.issuers
-        and not _asks_for_certificates(subject)
+    elif not (
+        settings.identity.keys is not None
+        or settings.identity.issuers
+        or settings.identity.trust_domains
+        or _asks_for_certificates(subject)
     ):
         message = "nobody can be identified: there are no issuers, and no client certificates are asked for"
         mend = "add an issuer to `identity`, or `client_certificate: required` to `server.tls`"
@@ -121,6 +128,7 @@ def _is_reachable(subject: Subject, role: Role) -> bool:
     has_certificates = _asks_for_certificates(subject)
     if has_tokens and any(getattr(role, line) for line in TOKEN_LINES):
         return True
-    return (bool(role.spiffe) and (has_tokens or has_certificates)) or (
+    has_domains = bool(subject.settings.identity.trust_domains)
+    return (bool(role.spiffe) and (has_tokens or has_certificates or has_domains)) or (
         bool(role.certificates) and has_certificates
     )

@@ -6,7 +6,7 @@ Every problem of a file is a finding at the setting that names it.
 from __future__ import annotations
 
 import os
-from datetime import UTC, datetime
+from datetime import UTC, datetime, timedelta
 from pathlib import Path as FilePath
 from typing import TYPE_CHECKING, Final, final
 
@@ -91,9 +91,9 @@ class Files:
         return found
 
     def revocation(
-        self, path: Path, file: FilePath | None, authorities: list[x509.Certificate]
+        self, path: Path, file: FilePath | None, authorities: list[x509.Certificate], grace: float = 0.0
     ) -> Iterator[Finding]:
-        """Check revocation lists: current, and signed by one of the authorities."""
+        """Check revocation lists: current, or in their grace, and signed by one of the authorities."""
         if file is None:
             return
         try:
@@ -107,7 +107,9 @@ class Files:
                 yield Finding(path, f"the revocation list {file} never says when it ends (nextUpdate)", mend)
             elif each.next_update_utc < self.now:
                 message = f"the revocation list {file} expired on {_date(each.next_update_utc)}"
-                yield Finding(path, message, mend)
+                period = each.next_update_utc - each.last_update_utc
+                ends = each.next_update_utc + min(timedelta(seconds=grace), period)
+                yield Finding(path, message, mend, is_warning=self.now <= ends)
             if each.last_update_utc > self.now:
                 message = f"the revocation list {file} is not valid before {_date(each.last_update_utc)}"
                 yield Finding(path, message, "check the clock of this machine and the list")

@@ -9,15 +9,13 @@ Nothing here decides anything.
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from enum import Enum
 from typing import TYPE_CHECKING, TypeAlias, final
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
-
     from gateway.core.call import Call
     from gateway.core.identity import Identity
     from gateway.core.prompt import Prompt
@@ -99,7 +97,7 @@ class Known(Enum):
 
 
 @final
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True)
 class Attribute:
     """One attribute that conditions may read.
 
@@ -146,6 +144,22 @@ def _is_shallow(value: object, levels: int) -> bool:
 
 def _claims(facts: Facts) -> Pinned:
     return Pinned(facts.identity.claims)
+
+
+def _method(facts: Facts) -> str:
+    return facts.call.method
+
+
+def _path(facts: Facts) -> str:
+    return facts.call.path
+
+
+def _address(facts: Facts) -> str:
+    return facts.call.peer.address
+
+
+def _has_certificate(facts: Facts) -> bool:
+    return facts.call.peer.certificate is not None
 
 
 def _peer_subject(facts: Facts) -> str | None:
@@ -244,7 +258,7 @@ ATTRIBUTES: tuple[Attribute, ...] = (
         "",
         "true if the client proved a certificate",
         _H,
-        lambda f: f.call.peer.certificate is not None,
+        _has_certificate,
     ),
     Attribute("peer.subject", _S, "", "RFC 4514 name; absent without certificate", _H, _peer_subject),
     Attribute("peer.fingerprint", _S, "", "x5t#S256; absent without certificate", _H, _peer_fingerprint),
@@ -272,8 +286,8 @@ ATTRIBUTES: tuple[Attribute, ...] = (
         _H,
         lambda f: f.identity.proofs,
     ),
-    Attribute("request.method", _S, "", "upper case", _H, lambda f: f.call.method),
-    Attribute("request.path", _S, "", "canonical, without query", _H, lambda f: f.call.path),
+    Attribute("request.method", _S, "", "upper case", _H, _method),
+    Attribute("request.path", _S, "", "canonical, without query", _H, _path),
     Attribute("request.model", _S, "", "absent where the dialect has none", _B, _model),
     Attribute("request.stream", Kind.BOOL, "", "a streamed answer is asked for", _B, _stream),
     Attribute("request.max_tokens", Kind.INT, "tokens", "output cap; absent if not sent", _B, _max_tokens),
@@ -283,7 +297,7 @@ ATTRIBUTES: tuple[Attribute, ...] = (
     Attribute("request.temperature", Kind.DOUBLE, "", "absent if not sent", _B, _temperature),
     Attribute("request.size", Kind.INT, "bytes", "the body as received", _B, _size),
     Attribute("route.name", _S, "", "name of the route", _H, lambda f: f.route),
-    Attribute("source.address", _S, "", 'peer address, or "unix"', _H, lambda f: f.call.peer.address),
+    Attribute("source.address", _S, "", 'peer address, or "unix"', _H, _address),
     Attribute(
         "now", Kind.TIMESTAMP, "", "the gateway's clock, whole seconds", _H, lambda f: math.floor(f.now)
     ),

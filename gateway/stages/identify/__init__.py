@@ -22,12 +22,13 @@ from gateway.stages.identify.cache import ProofCache, Proven
 from gateway.stages.identify.certificate import check_certificate
 from gateway.stages.identify.compact import is_compact
 from gateway.stages.identify.gateway_keys import NO_KEYS, verify_key
-from gateway.stages.identify.identity import anonymous, from_certificate, from_key, from_token
+from gateway.stages.identify.identity import anonymous, from_certificate, from_key, from_svid, from_token
 from gateway.stages.identify.issuer import Issuer
 from gateway.stages.identify.opaque import OpaqueIssuer, OpaqueIssuers, verify_opaque
 from gateway.stages.identify.possession import Possession, ProofRules
 from gateway.stages.identify.proven_since import current_roles, revoked, unkeyed
 from gateway.stages.identify.roles import RoleMap, RoleRule
+from gateway.stages.identify.svid import Domain, claimed, verify_svid
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping
@@ -39,6 +40,7 @@ if TYPE_CHECKING:
 
 __all__ = [
     "STALE",
+    "Domain",
     "Identification",
     "Issuer",
     "OpaqueIssuer",
@@ -94,6 +96,7 @@ class Identification:
         issuers: Trusted token issuers, each `iss` once.
         opaque: Those of them that are asked about opaque tokens.
         keys: The gateway's own keys; None: it has none.
+        domains: Trust domains whose JWT-SVIDs are accepted, each name once.
         roles: The configuration's roles.
         anonymous_roles: Roles of callers without credentials; None refuses them.
         revocations: Who is no longer believed.
@@ -102,13 +105,15 @@ class Identification:
         capacity: How many tokens, certificates and addresses are remembered at least, each.
 
     Raises:
-        ValueError: Two entries for one issuer, or an opaque token that two could be asked about.
+        ValueError: Two entries for one issuer or trust domain, or an opaque token that two could be asked
+            about.
     """
 
     __slots__ = (
         "anonymous_roles",
         "bound_tokens",
         "certificates",
+        "domains",
         "issuers",
         "keys",
         "opaque",
@@ -126,6 +131,7 @@ class Identification:
         *,
         opaque: Iterable[OpaqueIssuer] = (),
         keys: GatewayKeys | None = None,
+        domains: Iterable[Domain] = (),
         roles: RoleMap | None = None,
         anonymous_roles: frozenset[str] | None = None,
         revocations: Revocations = NOTHING_REVOKED,
@@ -137,9 +143,14 @@ class Identification:
         for issuer in issuers:
             if by_name.setdefault(issuer.issuer, issuer) is not issuer:
                 raise ValueError("an issuer has two entries")
+        by_domain: dict[str, Domain] = {}
+        for domain in domains:
+            if by_domain.setdefault(domain.name, domain) is not domain:
+                raise ValueError("a trust domain has two entries")
         self.issuers: Mapping[str, Issuer] = MappingProxyType(by_name)
         self.opaque = OpaqueIssuers(opaque)
         self.keys = keys
+        self.domains: Mapping[str, Domain] = MappingProxyType(by_domain)
         self.roles = roles or RoleMap()
         self.anonymous_roles = anonymous_roles
         self.revocations = revocations
@@ -185,7 +196,10 @@ async def identify(call: Call, methods: Identification, now: float) -> Identity:
         return _stranger(call.peer.address, methods)
     if value.startswith(b"Bearer "):  # as nearly everybody writes it; the rest is normalised below
         fingerprint = certificate.fingerprint if certificate is not None else ""
-        known = methods.tokens.find((sha256(value[7:]).digest(), fingerprint), now)
+        digest = call.memo.digest
+        if not digest:
+            digest = call.memo.digest = sha256(value[7:]).digest()
+        known = methods.tokens.find((digest, fingerprint), now)
         if known is not None and known.cleared == revocations.version:
             return known.identity
     return await _by_token(call, value, methods, now)
@@ -233,6 +247,15 @@ async def _proven(
     known = cache.find(cache_key, now)
     if known is not None:
         return known
+    workload = claimed(token, methods.issuers, methods.domains) if methods.domains else None
+    if workload is not None:
+        svid = await verify_svid(workload, digest, certificate, now, has_proof=has_proof)
+        identity = from_svid(svid, certificate, methods.roles)
+        until = min(float(svid.expires), identity.expires)
+        proven = Proven(now, until, svid.generation, svid.domain.keys, identity, UNCLEARED)
+        _cleared(proven, methods)
+        cache.put(cache_key, proven)
+        return proven
     if is_compact(token) or not methods.opaque:
         verified = await verify(token, digest, methods.issuers, certificate, now, has_proof=has_proof)
     else:

@@ -24,6 +24,7 @@ if TYPE_CHECKING:
     from gateway.core.identity import PeerCertificate
     from gateway.stages.identify.issuer import Issuer
     from gateway.stages.identify.roles import RoleMap
+    from gateway.stages.identify.svid import Svid
 
 KEY_ISSUER: Final = "key"  # no issuer may be called so: "key|subject" is a gateway key's owner
 
@@ -166,6 +167,44 @@ def from_token(token: Verified, certificate: PeerCertificate | None, roles: Role
         proof_key=thumbprint,
         session=_string(claims, "sid"),
         signing_key=token.kid,
+    )
+
+
+def from_svid(svid: Svid, certificate: PeerCertificate | None, roles: RoleMap) -> Identity:
+    """Build the identity of a workload that showed a JWT-SVID.
+
+    Its key is the SPIFFE ID, as with an X.509-SVID: the same authority names the same workload by both,
+    and limits and revocations that a change of credential could shake off would be none.
+
+    Args:
+        svid: The verified token.
+        certificate: The connection's certificate, checked, or None; it names no other workload. A proof of
+            possession is still to be checked, as with `from_token`.
+        roles: The configuration's roles.
+
+    Raises:
+        Refused: `TOKEN_CLAIM_INVALID`: a claim is not of the type that it must have.
+    """
+    claims = svid.claims
+    facts = Facts(spiffe_id=svid.id, certificates=_certificate_names(certificate))
+    end = svid.expires + svid.domain.skew
+    thumbprint = proof_key(claims)
+    return Identity(
+        key=svid.id,
+        issuer=f"spiffe://{svid.domain.name}",
+        subject=svid.id,
+        methods=_methods("jwt", thumbprint, certificate),
+        roles=roles.roles(facts),
+        expires=end if certificate is None else min(end, certificate.not_after),
+        claims=MappingProxyType(dict(claims)),
+        spiffe_id=svid.id,
+        certificate=None if certificate is None else certificate.fingerprint,
+        token=svid.digest.hex()[:16],
+        token_id=_string(claims, "jti"),
+        issued=float(svid.issued),
+        bound="cnf" in claims,
+        proof_key=thumbprint,
+        signing_key=svid.kid,
     )
 
 

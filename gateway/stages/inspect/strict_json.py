@@ -22,8 +22,7 @@ MAX_INTEGER: Final = 2**53 - 1  # RFC 7493, section 2.2: beyond it, parsers disa
 _decode = msgspec.json.Decoder().decode  # generic: only then every string is checked to be UTF-8
 _encode = msgspec.json.Encoder().encode
 
-# One pass that makes both questions cheap: every digit becomes "0", every opening bracket "[".
-_SHAPE: Final = bytes.maketrans(b"123456789{", b"000000000[")
+_DIGITS: Final = bytes.maketrans(b"123456789", b"000000000")  # every digit becomes "0"
 _LONG_NUMBER: Final = b"0" * len(str(MAX_INTEGER))
 _ESCAPED_QUOTE: Final = b"\\u0022"
 
@@ -57,8 +56,7 @@ def parse(body: bytes, *, depth: int = MAX_DEPTH) -> tuple[object, bytes] | Refu
         return _INVALID if body else _EMPTY
     except RecursionError:
         return _TOO_DEEP
-    shape = body.translate(_SHAPE)
-    if shape.count(b"[") > depth or _LONG_NUMBER in shape:
+    if _may_be_deep(body, depth) or _may_be_long(body):
         refusal = _walk(document, depth)
         if refusal is not None:
             return refusal
@@ -66,6 +64,21 @@ def parse(body: bytes, *, depth: int = MAX_DEPTH) -> tuple[object, bytes] | Refu
     if body != canonical and _quotes(body) != canonical.count(b'"'):
         return _DUPLICATE
     return document, canonical
+
+
+def _may_be_deep(body: bytes, depth: int) -> bool:
+    """Tell whether there are more opening brackets than `depth`; in texts they count too."""
+    # what is missing when they are cut out: several times as fast as counting them
+    brackets = 2 * len(body) - len(body.replace(b"[", b"")) - len(body.replace(b"{", b""))
+    return brackets > depth
+
+
+def _may_be_long(body: bytes) -> bool:
+    """Tell whether there are as many digits in a row as the largest integer has; in texts they count too."""
+    # of so many in a row, two neighbours of every eighth byte are digits: seldom so by chance
+    if b"00" not in body[7::8].translate(_DIGITS):
+        return False
+    return _LONG_NUMBER in body.translate(_DIGITS)
 
 
 def _quotes(body: bytes) -> int:

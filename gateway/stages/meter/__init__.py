@@ -18,10 +18,13 @@ if TYPE_CHECKING:
 
     from gateway.core.exchange import Usage
     from gateway.core.ports import Meter, MeterFactory
+    from gateway.stages.meter.document import Tokens
 
 MAX_LINE: Final = 64 * 1024  # bytes of one line of an event stream; a longer one is counted, not read
 MAX_DOCUMENT: Final = 1024 * 1024  # bytes of a JSON answer; of a longer one the usage stays unknown
 
+_JSON: Final = b"application/json"
+_EVENTS: Final = b"text/event-stream"
 _CR: Final = ord("\r")  # an int is found in bytes ten times faster than a byte string
 
 
@@ -31,16 +34,24 @@ def _read_usage(usage: Usage, document: bytes) -> None:
         parsed = decode(document)
     except (msgspec.DecodeError, UnicodeDecodeError, RecursionError):
         return  # not ours to judge: the bytes have passed already
-    for part in (parsed, parsed.response, parsed.message):
-        tokens = None if part is None else part.usage
-        if tokens is None:
-            continue
-        given = tokens.prompt_tokens if tokens.input_tokens is None else tokens.input_tokens
-        produced = tokens.completion_tokens if tokens.output_tokens is None else tokens.output_tokens
-        if given is not None:
-            usage.input_tokens = given
-        if produced is not None:
-            usage.output_tokens = produced
+    if (tokens := parsed.usage) is not None:
+        _take(usage, tokens)
+    for part in (parsed.response, parsed.message):
+        if part is not None and part.usage is not None:
+            _take(usage, part.usage)
+
+
+def _take(usage: Usage, tokens: Tokens) -> None:
+    given = tokens.input_tokens
+    if given is None:
+        given = tokens.prompt_tokens
+    produced = tokens.output_tokens
+    if produced is None:
+        produced = tokens.completion_tokens
+    if given is not None:
+        usage.input_tokens = given
+    if produced is not None:
+        usage.output_tokens = produced
 
 
 @final
@@ -111,12 +122,12 @@ class SseMeter:
         if (  # one whole event without usage: almost every piece of almost every stream
             data.startswith(b"data:")
             and data.endswith(b"\n\n")
-            and data.count(b"\n") == 2  # noqa: PLR2004 -- the two that end it
+            and data.find(b"\n") == len(data) - 2  # the two that end it are the only ones
             and _CR not in data
             and not self._rest
             and not self._has_data
             and not self._is_skipping
-            and data.count(b'"usage"') == data.count(b'"usage":null')
+            and (b'"usage"' not in data or data.count(b'"usage"') == data.count(b'"usage":null'))
         ):
             self._usage.events += 1
             return
@@ -171,10 +182,12 @@ def openai_meter(usage: Usage, content_type: bytes, /) -> Meter:
     Returns:
         A meter for event streams or JSON; one that reads nothing for everything else.
     """
-    media = content_type.partition(b";")[0].strip().lower()
-    if media == b"text/event-stream":
+    media = content_type
+    if media != _JSON and media != _EVENTS:  # noqa: PLR1714 - a call less than a set
+        media = content_type.partition(b";")[0].strip().lower()
+    if media == _EVENTS:
         return SseMeter(usage)
-    if media == b"application/json":
+    if media == _JSON:
         return JsonMeter(usage)
     return NullMeter()
 

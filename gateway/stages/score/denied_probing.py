@@ -6,7 +6,7 @@ refusals say nothing, whatever their share.
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, final
+from typing import TYPE_CHECKING, ClassVar, final
 
 from gateway.core.signals import Signal
 from gateway.stages.score.wilson import lower_bound, strength
@@ -29,7 +29,7 @@ class DeniedProbing:
 
     __slots__ = ("_base", "_least")
 
-    name = NAME
+    name: ClassVar[str] = NAME
 
     def __init__(self, base: float = 0.1, least: float = 5.0) -> None:
         self._base = base

@@ -34,7 +34,7 @@ def test_everything_is_compiled(directory: Directory) -> None:
     assert {"https://idp.example.org", "https://other.example.org"} == made.identification.issuers.keys()
     assert 2 == len(made.key_sets)
     assert made.identification.anonymous_roles is None
-    assert None not in {made.server_tls, made.admin_tls, made.checkpoint_key}
+    assert None not in {made.client_trust, made.admin_tls, made.checkpoint_key}
     assert ("correct-horse", None) == (made.admin_token, made.state_password)
     assert made.version == directory.load().digest[:16]
 

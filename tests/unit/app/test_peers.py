@@ -2,26 +2,47 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any
+from types import SimpleNamespace
+from typing import TYPE_CHECKING, Any, cast
 
 import pytest
 from cryptography import x509
 from cryptography.hazmat.primitives.serialization import Encoding
 
-from gateway.app.peers import Peers
+from gateway.app.peers import Peers, peer_chain
 from gateway.core.identity import Peer
-from gateway.credentials.certificates import Certificates
+from gateway.core.refusal import Reason
+from gateway.credentials.certificate_files import read_vouchers
+from gateway.credentials.chains import Chains
+from gateway.credentials.trust import Trust
+from tests.pki import Ca
+from tests.unit.app.settings import CLOCK
 
 if TYPE_CHECKING:
+    from pathlib import Path
+
     from gateway.core.refusal import Refusal
     from tests.unit.app.settings import Directory
 
 
-class Secured:
-    """A finished handshake."""
+class Sent:
+    """One certificate of a chain, as Python shows it before 3.13."""
 
-    def __init__(self, der: bytes | None) -> None:
+    def __init__(self, der: bytes) -> None:
         self.der = der
+
+    def public_bytes(self, form: int) -> bytes:
+        """Return DER."""
+        assert 2 == form
+        return self.der
+
+
+class Secured:
+    """A finished handshake; what else an `SSLObject` has depends on the version of Python."""
+
+    def __init__(self, der: bytes | None, **more: Any) -> None:
+        self.der = der
+        self.__dict__.update(more)
 
     def getpeercert(self, *, binary_form: bool) -> bytes | None:
         """Return the certificate as it came."""
@@ -31,6 +52,16 @@ class Secured:
     def version(self) -> str:
         """Return what was negotiated."""
         return "TLSv1.3"
+
+
+def old(*chain: bytes) -> dict[str, Any]:
+    """The chain under its private name."""
+    return {"_sslobj": SimpleNamespace(get_unverified_chain=lambda: [Sent(one) for one in chain] or None)}
+
+
+def new(*chain: bytes) -> dict[str, Any]:
+    """The chain as Python 3.13 shows it."""
+    return {"get_unverified_chain": lambda: list(chain)}
 
 
 class Transport:
@@ -50,9 +81,10 @@ def refused() -> list[tuple[str, Refusal]]:
     return []
 
 
-def peer(transport: Any, refused: list[tuple[str, Refusal]]) -> Peer | None:
+def peer(transport: Any, refused: list[tuple[str, Refusal]], ca: Path | None = None) -> Peer | None:
     """Return who it is."""
-    return Peers(Certificates(), lambda address, refusal: refused.append((address, refusal)))(transport)
+    trust = Trust() if ca is None else Trust(read_vouchers(ca, None, CLOCK))
+    return Peers(Chains(trust, CLOCK), lambda address, refusal: refused.append((address, refusal)))(transport)
 
 
 def der(directory: Directory, name: str, **options: Any) -> bytes:
@@ -77,7 +109,8 @@ def test_tls_without_a_certificate(refused: list[tuple[str, Refusal]]) -> None:
 def test_tls_with_a_certificate(directory: Directory, refused: list[tuple[str, Refusal]]) -> None:
     """What the handshake proved possession of."""
     data = der(directory, "ada", spiffe="spiffe://example.org/ada")
-    found = peer(Transport(("10.0.0.1", 1), Secured(data)), refused)
+    ca = directory.pki.ca("clients")
+    found = peer(Transport(("10.0.0.1", 1), Secured(data, **old(data))), refused, ca)
 
     assert found is not None
     assert found.certificate is not None
@@ -90,3 +123,27 @@ def test_a_certificate_against_our_rules(directory: Directory, refused: list[tup
 
     assert peer(Transport(("10.0.0.1", 1), Secured(data)), refused) is None
     assert ["10.0.0.1"] == [address for address, _ in refused]
+
+
+@pytest.mark.parametrize("show", [old, new])
+def test_the_whole_chain_counts(show: Any, refused: list[tuple[str, Refusal]], tmp_path: Path) -> None:
+    """A certificate under an intermediate is believed with the chain that its owner sent, and not without."""
+    root = Ca("root", CLOCK.wall())
+    between = Ca("between", CLOCK.wall(), issuer=root)
+    leaf = between.issue("spiffe://example.org/a").der
+    ca = tmp_path / "ca.pem"
+    ca.write_bytes(root.pem)
+
+    def of(**more: Any) -> Peer | None:
+        return peer(Transport(("10.0.0.1", 1), Secured(leaf, **more)), refused, ca)
+
+    assert of(**show(leaf, between.der)) is not None
+    for without in ({}, show(), show(between.der, leaf), show(leaf)):
+        assert of(**without) is None
+    assert {Reason.CERTIFICATE_UNTRUSTED} == {refusal.reason for _, refusal in refused}
+    assert 4 == len(refused)
+
+
+def test_no_certificate_is_no_chain() -> None:
+    """Whatever else there is."""
+    assert () == peer_chain(cast("Any", Secured(None, **new(b"x"))))

@@ -11,7 +11,7 @@ import pytest
 from structlog.testing import capture_logs
 
 from gateway.app.process import Process
-from gateway.app.revocations import journal_path, make_keeper
+from gateway.app.revocations import _report, journal_path, make_keeper
 from gateway.cli import main
 from gateway.core.ports import StoreUnavailable
 from gateway.core.revocation import NOTHING_REVOKED, Revocation, Target
@@ -150,6 +150,21 @@ async def test_what_runs_is_never_the_stand_in(directory: Directory, sink: LogSi
         assert not compilation.revocations.is_current
     async with running(directory, sink, simple()) as process:
         assert process._compilation.revocations.is_current
+
+
+def test_what_the_store_does_is_said() -> None:
+    """Lost and doubtful with what to do about it, back without."""
+    with capture_logs() as lines:
+        for event, why in (("lost", "timeout"), ("back", ""), ("foreign", ""), ("unkept", "")):
+            _report(event, why)
+
+    assert [
+        ("state-lost", "error", "timeout"),
+        ("state-back", "info", None),
+        ("revocations-doubtful", "error", "foreign"),
+        ("revocations-doubtful", "error", "unkept"),
+    ] == [(line["event"], line["log_level"], line.get("why")) for line in lines]
+    assert [True, False, True, True] == ["mend" in line for line in lines]
 
 
 def test_where_the_journal_lies(directory: Directory) -> None:

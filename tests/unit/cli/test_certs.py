@@ -7,8 +7,11 @@ from typing import TYPE_CHECKING
 
 import pytest
 from cryptography import x509
+from cryptography.hazmat.primitives.serialization import Encoding
 
 from gateway.cli import certs
+from gateway.credentials.bundles import parse_bundle
+from gateway.credentials.development import DevelopmentIssuer
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -83,3 +86,41 @@ def test_help_teaches(capsys: pytest.CaptureFixture[str]) -> None:
 
     assert 0 == ended.value.code
     assert "gateway certs issue batch" in capsys.readouterr().out
+
+
+def test_a_bundle(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    """Of the clients' authority, with the keys of a token issuer; what is missing is said."""
+    where = ("--directory", str(tmp_path))
+    issuer = DevelopmentIssuer.create(tmp_path / "tokens")
+    broken = tmp_path / "broken.json"
+    broken.write_text("{}")
+    codes = [
+        run("bundle", *where),
+        run("init", *where),
+        run("bundle", *where),
+        run(
+            "bundle",
+            *where,
+            "--keys",
+            str(issuer.jwks),
+            "--authority",
+            "gateway",
+            "--output",
+            str(tmp_path / "g"),
+        ),
+        run("bundle", *where, "--keys", str(broken)),
+    ]
+    said = capsys.readouterr()
+    plain = parse_bundle((tmp_path / "bundle.json").read_bytes())
+    full = parse_bundle((tmp_path / "g").read_bytes())
+    authorities = {name: (tmp_path / f"{name}-ca.pem").read_bytes() for name in ("clients", "gateway")}
+
+    assert [1, 0, 0, 0, 1] == codes
+    assert (authorities["clients"], authorities["gateway"]) == tuple(
+        one.authorities[0].public_bytes(Encoding.PEM) for one in (plain, full)
+    )
+    assert (frozenset(), frozenset({issuer.signer.kid})) == (plain.keys.kids, full.keys.kids)
+    assert (full.sequence or 0) > 1_700_000_000
+    assert "No such file" in said.err
+    assert "no list of keys" in said.err
+    assert said.out.endswith(f"{tmp_path / 'bundle.json'}\n{tmp_path / 'g'}\n")

@@ -17,12 +17,12 @@ from cryptography.x509.oid import NameOID
 from gateway.core.identity import PeerCertificate
 from gateway.credentials.certificates import (
     AUTHORITY,
+    BOTH_PURPOSES,
     PURPOSE,
     UNREADABLE,
     URIS,
     USAGE,
     WEAK,
-    Certificates,
     read_certificate,
 )
 from gateway.credentials.development import DevelopmentPki, fingerprint
@@ -129,6 +129,8 @@ def test_everything_comes_back() -> None:
         (make(purposes=[Purpose.SERVER_AUTH]), PURPOSE),
         (make(purposes=[Purpose.ANY_EXTENDED_KEY_USAGE]), PURPOSE),
         (make(ID, key_usage=usage()), None),
+        (make(ID, key_usage=usage(), purposes=[Purpose.CLIENT_AUTH, Purpose.SERVER_AUTH]), None),
+        (make(ID, key_usage=usage(), purposes=[Purpose.CLIENT_AUTH]), BOTH_PURPOSES),
         (make(ID, "spiffe://example.org/b", key_usage=usage()), URIS),
         (make(ID, "https://example.org/", key_usage=usage()), URIS),
         (make("https://example.org/", "SPIFFE://example.org/a", key_usage=usage()), URIS),
@@ -162,19 +164,6 @@ def test_certificates_decide(der: bytes, expected: Refusal | None) -> None:
 def test_serials_are_positive() -> None:
     """A certificate without a serial number of its own cannot be revoked."""
     assert UNREADABLE is read_certificate(make().replace(b"\x02\x01\x2a", b"\x02\x01\x00", 1))
-
-
-def test_each_certificate_is_read_once() -> None:
-    """Results, refusals too, are kept by digest, within bounds."""
-    certificates = Certificates(capacity=2)
-    one, two, three = make(dns=("a",)), make(dns=("b",)), b"\x30\x00"
-    first = certificates.read(one)
-
-    assert first is certificates.read(one)
-    assert UNREADABLE is certificates.read(three)
-    certificates.read(two)
-    assert first == certificates.read(one)
-    assert first is not certificates.read(one)
 
 
 def test_development_certificates_are_good(tmp_path: Path) -> None:

@@ -12,6 +12,7 @@ import pytest
 from gateway.core.ports import ClientGone
 from gateway.core.refusal import Reason, Refusal, Refused, Source
 from gateway.credentials import introspection
+from gateway.credentials.certificate_files import read_authorities
 from gateway.credentials.client_authentication import Certificate, SharedSecret
 from gateway.credentials.clock import SystemClock
 from gateway.credentials.development import DevelopmentPki
@@ -83,8 +84,10 @@ class Asked:
 @pytest.fixture
 async def provider(pki: DevelopmentPki) -> AsyncIterator[Provider]:
     """An issuer that demands our certificate."""
+    clock = SystemClock()
+    authorities = read_authorities(pki.ca("clients"), clock)
     context = server_context(
-        pki.directory / "idp.pem", pki.directory / "idp.key", SystemClock(), client_ca=pki.ca("clients")
+        pki.directory / "idp.pem", pki.directory / "idp.key", clock, authorities=authorities
     )
     async with providing(context) as one:
         one.say = answering(GOOD)

@@ -3,24 +3,25 @@
 from __future__ import annotations
 
 import ssl
-from pathlib import Path
+from typing import TYPE_CHECKING
 
 import pytest
 from cryptography import x509
 from cryptography.hazmat.primitives import serialization
-from cryptography.hazmat.primitives.asymmetric import ed25519
 
+from gateway.credentials.certificate_files import read_authorities
 from gateway.credentials.development import DevelopmentPki
 from gateway.credentials.tls import (
     TlsError,
-    _is_signed_by,
-    _load_revocations,
     check_server_identity,
     client_context,
     server_context,
 )
 
 from .parts import FixedClock
+
+if TYPE_CHECKING:
+    from pathlib import Path
 
 BACKEND = "spiffe://example.org/backend/llama"
 
@@ -48,7 +49,8 @@ def pair(pki: DevelopmentPki, name: str) -> tuple[Path, Path]:
 
 def listener(pki: DevelopmentPki, **options: object) -> ssl.SSLContext:
     """The gateway's listener; demands client certificates unless told otherwise."""
-    return server_context(*pair(pki, "gateway"), pki.clock, **({"client_ca": pki.ca("clients")} | options))
+    authorities = read_authorities(pki.ca("clients"), pki.clock)
+    return server_context(*pair(pki, "gateway"), pki.clock, **({"authorities": authorities} | options))
 
 
 def caller(pki: DevelopmentPki, name: str | None = None) -> ssl.SSLContext:
@@ -81,17 +83,23 @@ def test_a_good_client_is_let_in(pki: DevelopmentPki) -> None:
     """TLS 1.3, HTTP/1.1 by ALPN, the client's certificate in the server's hand."""
     client = caller(pki, "alice")
     client.set_alpn_protocols(["h2", "http/1.1"])
-    server, _ = shake(listener(pki, revocation_list=pki.crl()), client)
+    server, _ = shake(listener(pki), client)
 
     assert ("TLSv1.3", "http/1.1") == (server.version(), server.selected_alpn_protocol())
     assert server.getpeercert(binary_form=True)
 
 
-@pytest.mark.parametrize("name", [None, "bob", "old", "impostor", "gateway"])
+@pytest.mark.parametrize("name", [None, "old", "impostor", "gateway"])
 def test_other_clients_are_not(pki: DevelopmentPki, name: str | None) -> None:
-    """No certificate, a revoked one, an expired one, one of another authority, a server's own."""
+    """No certificate, an expired one, one of another authority, a server's own."""
     with pytest.raises(ssl.SSLError):
-        shake(listener(pki, revocation_list=pki.crl()), caller(pki, name))
+        shake(listener(pki), caller(pki, name))
+
+
+def test_without_authorities_nobody_is_let_in(pki: DevelopmentPki) -> None:
+    """As long as no trust domain has sent its bundle, say."""
+    with pytest.raises(ssl.SSLError):
+        shake(listener(pki, authorities=[]), caller(pki, "alice"))
 
 
 def test_certificates_may_be_optional_but_not_wrong(pki: DevelopmentPki) -> None:
@@ -105,7 +113,7 @@ def test_certificates_may_be_optional_but_not_wrong(pki: DevelopmentPki) -> None
 
 def test_without_client_certificates_none_is_asked_for(pki: DevelopmentPki) -> None:
     """A certificate that nobody verifies is never seen."""
-    server, _ = shake(listener(pki, client_certificate="none", client_ca=None), caller(pki, "alice"))
+    server, _ = shake(listener(pki, client_certificate="none", authorities=[]), caller(pki, "alice"))
 
     assert server.getpeercert(binary_form=True) is None
 
@@ -132,37 +140,10 @@ def test_sessions_are_not_handed_out(pki: DevelopmentPki) -> None:
     assert context.options & ssl.OP_NO_RENEGOTIATION
 
 
-def test_a_stale_list_is_no_list(pki: DevelopmentPki, tmp_path: Path) -> None:
-    """It is refused at the start, and refuses every client once it goes stale while it is in use."""
-    copy = DevelopmentPki(tmp_path)
-    for file in pki.directory.iterdir():
-        (tmp_path / file.name).write_bytes(file.read_bytes())
-    stale = copy.write_crl(days=-1)
-    with pytest.raises(TlsError, match="out of date"):
-        listener(pki, revocation_list=stale)
-    # OpenSSL has its own clock: it finds the list stale that ours, a day behind, took for fresh.
-    behind = FixedClock(pki.clock.wall() - 86400 - 120)
-    context = listener(pki)
-    authorities = [x509.load_pem_x509_certificate(pki.ca("clients").read_bytes())]
-    _load_revocations(context, stale, authorities, behind)
-
-    with pytest.raises(ssl.SSLError, match="CRL has expired"):
-        shake(context, caller(pki, "alice"))
-
-
-@pytest.mark.parametrize(
-    ("options", "fault"),
-    [
-        ({"client_ca": None}, "no authority"),
-        ({"client_certificate": "none"}, "not asked for"),
-        ({"client_ca": Path("/nowhere.pem")}, "No such file"),
-        ({"revocation_list": Path("/nowhere.crl")}, "No such file"),
-    ],
-)
-def test_contradictions_are_refused(pki: DevelopmentPki, options: dict[str, object], fault: str) -> None:
-    """A listener that asks for certificates can verify them, and one that does not has no authorities."""
-    with pytest.raises(TlsError, match=fault):
-        listener(pki, **options)
+def test_contradictions_are_refused(pki: DevelopmentPki) -> None:
+    """A listener that does not ask for certificates has no authorities."""
+    with pytest.raises(TlsError, match="not asked for"):
+        listener(pki, client_certificate="none")
 
 
 def test_broken_files_are_named(pki: DevelopmentPki, tmp_path: Path) -> None:
@@ -202,46 +183,17 @@ def test_broken_files_are_named(pki: DevelopmentPki, tmp_path: Path) -> None:
         "gateway.pem is not valid before": lambda: server_context(
             certificate, key, FixedClock(0.0), client_certificate="none"
         ),
-        "garbage.pem is no revocation list": lambda: listener(pki, revocation_list=garbage),
-        "gateway.crl is not signed by": lambda: listener(pki, revocation_list=pki.crl("gateway")),
     }
     for fault, make in cases.items():
         with pytest.raises(TlsError, match=fault):
             make()
 
 
-def test_a_forged_list_is_refused(pki: DevelopmentPki, tmp_path: Path) -> None:
-    """The issuer's name alone signs nothing, and an authority with another kind of key neither."""
-    now = x509.load_pem_x509_crl(pki.crl().read_bytes()).last_update_utc
-    issuer = x509.load_pem_x509_certificate(pki.ca("clients").read_bytes()).subject
-    forged = (
-        x509.CertificateRevocationListBuilder()
-        .issuer_name(issuer)
-        .last_update(now)
-        .next_update(now.replace(year=now.year + 1))
-        .sign(ed25519.Ed25519PrivateKey.generate(), None)
-    )
-    path = tmp_path / "forged.crl"
-    path.write_bytes(forged.public_bytes(serialization.Encoding.PEM))
-
-    with pytest.raises(TlsError, match="not signed"):
-        listener(pki, revocation_list=path)
-
-
-def test_an_authority_of_an_unknown_kind_signs_nothing(pki: DevelopmentPki, tmp_path: Path) -> None:
-    """An authority whose key cannot be read vouches for no list."""
-    authority = x509.load_pem_x509_certificate(pki.ca("clients").read_bytes())
-    der = authority.public_bytes(serialization.Encoding.DER)
-    unknown = der.replace(bytes.fromhex("06082a8648ce3d030107"), bytes.fromhex("06082a8648ce3d030106"))
-    revocations = x509.load_pem_x509_crl(pki.crl().read_bytes())
-
-    assert _is_signed_by(revocations, authority)
-    assert not _is_signed_by(revocations, x509.load_der_x509_certificate(unknown))
-
-
 def backend(pki: DevelopmentPki) -> ssl.SSLContext:
     """A backend that demands a certificate of its own authority."""
-    return server_context(*pair(pki, "llama"), pki.clock, client_ca=pki.ca("backends"))
+    return server_context(
+        *pair(pki, "llama"), pki.clock, authorities=read_authorities(pki.ca("backends"), pki.clock)
+    )
 
 
 def test_a_backend_is_known_by_its_identity(pki: DevelopmentPki) -> None:

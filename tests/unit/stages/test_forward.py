@@ -164,3 +164,40 @@ def test_an_answer_brings_allowed_fields_only() -> None:
     assert b"x-request-id: our-id\r\ncontent-type: text/plain\r\n" == answer_headers(
         answer, line.route, "our-id"
     )
+
+
+def test_what_a_head_became_is_made_once_per_route_and_type() -> None:
+    """The next request with the same head costs no look at its fields; another route or type does."""
+    other = Line()
+    other.set_route(request_headers=frozenset())
+    elsewhere = issue_permit(issue_entry(an_identity("user"), other.route), "tiny", "rule")
+    call = Call(ID, "POST", "/x", "a=b", {b"accept": b"text/plain"}, PEER, NoBody())
+    fields = []
+    for permit, media in (
+        (PERMIT, b"a/b"),
+        (PERMIT, b"a/b"),
+        (PERMIT, b"c/d"),
+        (elsewhere, b"c/d"),
+        (PERMIT, b"a/b"),
+    ):
+        vetted = issue_vetted(issue_entry(permit.identity, permit.route), Prompt("tiny"), b"{}", media)
+        fields.append(prepare(call, permit, vetted, CREDENTIAL).headers)
+
+    assert fields[0] == fields[1] == fields[4]
+    assert b"content-type: c/d\r\n" in fields[2]
+    assert b"accept: text/plain\r\n" in fields[2]
+    assert b"accept: " not in fields[3]
+
+
+def test_what_an_answer_became_is_made_once_per_route() -> None:
+    """Another route has another allow-list."""
+    other = Line()
+    other.set_route(answer_headers=frozenset({b"date"}))
+    answer = FakeAnswer([(b"content-type", b"text/plain"), (b"date", b"now")])
+    first, again = answer_headers(answer, LINE.route, "one"), answer_headers(answer, LINE.route, "two")
+    has_date = answer.memo.has_date
+    elsewhere = answer_headers(answer, other.route, "one")
+
+    assert first.replace(b"one", b"two") == again
+    assert (b"date: now" in first, b"date: now" in elsewhere) == (has_date, True)
+    assert answer.memo.has_date

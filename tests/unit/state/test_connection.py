@@ -11,7 +11,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from gateway.state.connection import LOST, MAX_REPLY, Connection, pack
+from gateway.state.connection import LOST, MAX_REPLY, Connection, Direct, pack
+from gateway.wire.driver import Driver
 
 if TYPE_CHECKING:
     from gateway.state.connection import Reply
@@ -197,3 +198,58 @@ async def test_asking_packs_and_waits(meeting: Meeting) -> None:
 
     assert await task == b"PONG"
     assert pack("PING", 1, b"x") == meeting.wire.written[0]
+
+
+async def test_transports_that_gather_are_written_to_at_once() -> None:
+    """Uvloop sends what one turn writes together, in the clear; the commands need no turn of their own."""
+
+    class Gathering(Wire):
+        __module__ = "uvloop.loop"
+
+    class Encrypting(Gathering):
+        __module__ = "uvloop.loop"
+
+        def get_extra_info(self, name: str, default: object = None) -> object:
+            return self if name == "ssl_object" else default
+
+    plain, secret = Gathering(), Encrypting()
+    for wire in (plain, secret):
+        connection = Connection(asyncio.get_running_loop(), 5.0, lambda _: None)
+        connection.connection_made(wire)
+        connection.send(b"x", Waiter())
+        connection.send(b"y", Waiter())
+    at_once = list(plain.written), list(secret.written)
+    await asyncio.sleep(0)
+
+    assert at_once == ([b"x", b"y"], [])
+    assert secret.written == [b"xy"]
+
+
+async def test_a_server_that_reads_slowly_is_no_fault(meeting: Meeting) -> None:
+    """The transport may say that its buffer is full, and that the server says no more."""
+    meeting.connection.pause_writing()
+    meeting.connection.resume_writing()
+
+    assert not meeting.connection.eof_received()
+    assert meeting.lost == []
+
+
+async def test_a_line_goes_on_in_the_call_that_brings_its_reply(meeting: Meeting) -> None:
+    """Without a turn of the loop; one that has gone is not called."""
+    direct, gone = Direct(), Direct()
+    got: list[Reply] = []
+
+    async def line(answer: Direct) -> None:
+        await answer.gate
+        got.append(answer.reply)
+
+    for answer in (direct, gone):
+        meeting.connection.send(b"x", answer)
+    Driver(line(direct), got.append).resume()
+    leaving = Driver(line(gone), got.append)
+    leaving.resume()
+    leaving.throw(ValueError("gone"))
+    meeting.connection.data_received(b":1\r\n:2\r\n")
+
+    assert "gone" == str(got[0])
+    assert got[1:] == [1, None]

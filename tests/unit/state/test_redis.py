@@ -8,13 +8,14 @@ from typing import TYPE_CHECKING
 
 import pytest
 
-from gateway.core.limits import ConcurrencyLimit, RateLimit, RouteLimits
+from gateway.core.limits import ConcurrencyLimit, Ledger, RateLimit, RouteLimits
 from gateway.core.ports import StoreUnavailable
 from gateway.state import link, redis
 from gateway.state.address import parse
 from gateway.state.link import Server
 from gateway.state.memory import MemoryStore
 from gateway.state.redis import RedisStore, share_of
+from gateway.wire.driver import Driver
 from tests.contract.conftest import FakeClock
 from tests.contract.test_failures import Reports
 from tests.servers import talking
@@ -247,3 +248,27 @@ def test_a_share_keeps_the_rate(share: float, expected: RouteLimits) -> None:
 def test_a_share_of_no_concurrency_is_none() -> None:
     """What is not limited stays so."""
     assert share_of(RATED, 0.5).concurrency is None
+
+
+@pytest.mark.parametrize(("reply", "granted"), [(b":1\r\n", True), (b"$-1\r\n", False)])
+async def test_a_line_that_no_task_runs_is_answered_the_same(reply: bytes, *, granted: bool) -> None:
+    """As the gateway's lines are: driven by hand, from the call that brings the reply."""
+    ends: list[BaseException | None] = []
+    ledgers: list[Ledger] = []
+    done = asyncio.Event()
+
+    def end(error: BaseException | None) -> None:
+        ends.append(error)
+        done.set()
+
+    async with talking(answering(b":slots:", reply)) as (url, _), opened(url) as store:
+
+        async def line() -> None:
+            ledgers.append(await store.admit("k", SLOTS))
+
+        asyncio.get_running_loop().call_soon(Driver(line(), end).resume)
+        await done.wait()
+
+    assert granted == bool(ledgers)
+    assert granted == (ends == [None])
+    assert granted or isinstance(ends[0], StoreUnavailable)

@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import asyncio
 import itertools
 
 import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
+from gateway.core.refusal import Reason, Refusal
 from gateway.core.route import Bounds
 from gateway.wire.driver import Gate
 from gateway.wire.reader import MAX_PIPELINED, MAX_SLACK_PER_BYTE, MAX_TRAILERS
@@ -728,3 +730,54 @@ async def test_known_heads_cut_at_every_offset(stream: bytes) -> None:
     )
     for cut in range(1, len(stream)):
         assert expected == await play([first, stream[:cut], stream[cut:]], is_forgetful=False)
+
+
+DISTRUSTED = Refusal(Reason.CERTIFICATE_REVOKED)
+
+
+async def test_a_distrusted_client_is_cut_off() -> None:
+    """The running line gets the refusal at once, what waits behind it is never served."""
+    line = Line()
+    line.wait_for = asyncio.get_running_loop().create_future()
+    downstream, transport = connect(make_service(line), is_tls=True)
+    downstream.data_received(GET + GET)
+    downstream.distrust(DISTRUSTED)
+    refused = list(line.refused)
+    downstream.data_received(GET)
+    await turn()
+    downstream.distrust(DISTRUSTED)
+
+    assert ["certificate-revoked"] == refused == line.refused
+    assert [400] == statuses(transport.written)
+    assert b"Connection: close" in transport.written
+    assert transport.is_closing()
+    assert downstream.is_ending
+    assert 1 == len(line.seen)
+
+
+async def test_a_distrusted_client_that_says_nothing_is_closed() -> None:
+    """In order if it listens, at once if it does not; a head that has begun is never finished."""
+    service = make_service(Line())
+    idle, quiet = connect(service, is_tls=True)
+    idle.data_received(GET[:10])
+    assert not idle.is_ending
+    idle.distrust(DISTRUSTED)
+    line = Line()
+    line.answer = b"x" * 100
+    deaf, silent = connect(make_service(line), room=50)
+    deaf.data_received(GET)
+    deaf.distrust(DISTRUSTED)
+    idle.data_received(GET[10:])
+    await turn()
+
+    assert (True, False, b"") == (quiet.is_closing(), quiet.was_aborted, bytes(quiet.written))
+    assert silent.was_aborted
+    assert idle.is_ending
+    assert (None, None) == (idle.transport_info("peername"), deaf.transport_info("peername"))
+
+
+async def test_a_transport_is_asked_through_its_connection() -> None:
+    """While there is one."""
+    downstream, _ = connect(make_service(Line()))
+
+    assert "192.0.2.1" == downstream.transport_info("peername")[0]

@@ -10,7 +10,8 @@ from typing import Any, cast, final
 
 import pytest
 
-from gateway.core.ports import ClientGone, Outbound
+from gateway.core.outbound import Outbound
+from gateway.core.ports import ClientGone
 from gateway.core.refusal import Refused
 from gateway.core.route import Bounds
 from gateway.wire.driver import Driver
@@ -414,3 +415,43 @@ async def test_a_client_that_goes_while_connecting_gives_its_slot_back(turns: in
     await turn(20)
 
     assert {"e": 0} == pool.connections()
+
+
+async def test_a_renewed_context_is_used_from_now_on() -> None:
+    """Idle connections end, used ones when they become idle, one that is being made after its request."""
+    network = Network({})
+    old, new = ssl.create_default_context(), ssl.create_default_context()
+    endpoint = EndpointSettings("e", "backend", 443, "backend", tls=old)
+    pool = make(network, endpoint)
+    busy = Call(pool)
+    await turn(12)
+    quick = Call(pool)
+    await answer(network, which=1)
+    network.hold = asyncio.get_running_loop().create_future()
+    quicker, late = Call(pool), Call(pool)
+    await answer(network, which=1)
+    pool.renew("b", new)
+    network.hold.set_result(None)
+    await answer(network, which=0)
+    await answer(network, which=2)
+    after = Call(pool)
+    await answer(network)
+
+    assert [200] * 5 == [call.answer.status for call in (busy, quick, quicker, late, after)]
+    assert [True, True, True, False] == [one.was_aborted for one in network.transports]
+    assert {"e": 1} == pool.connections()
+    assert new is pool._endpoints["b"][0]._tls
+    pool.close()
+
+
+async def test_an_endpoint_without_tls_is_not_renewed() -> None:
+    """There is nothing to renew; its connections stay."""
+    network = Network({})
+    pool = make(network)
+    Call(pool)
+    await answer(network)
+    pool.renew("b", ssl.create_default_context())
+
+    assert pool._endpoints["b"][0]._tls is None
+    assert not network.transports[0].was_aborted
+    pool.close()

@@ -6,6 +6,7 @@ from typing import Any, cast, final
 
 import pytest
 
+from gateway.core.memo import AnswerMemo
 from gateway.core.refusal import Reason, Refusal, Refused
 from gateway.core.route import Bounds
 from gateway.wire.driver import Driver
@@ -54,6 +55,7 @@ class FakeAnswer:
         self.is_complete = is_complete
         self.headers: list[tuple[bytes, bytes]] = []
         self.endpoint = "e"
+        self.memo = AnswerMemo()
         self.is_paused = False
         self.fault: Refusal | None = None
 
@@ -96,6 +98,7 @@ class Relay:
         self.reply = Reply(cast("Any", self.connection), incoming)
         self.meter = NoMeter()
         self.ends: list[BaseException | None] = []
+        answer.memo.has_date = b"date" in headers
         line = self.reply.relay(answer, headers, self.meter, Bounds(answer=limit))
         Driver(line, self.ends.append).resume()
 

@@ -61,6 +61,25 @@ def files(tmp_path: Path) -> Path:
             ('"redis://redis:6379/0"', "limits and identities cross a network in the clear"),
         ),
         (
+            {
+                "server": {
+                    "listen": "127.0.0.1:0",
+                    "tls": {**TLS, "client_ca": "ca.pem", "revocation_grace": "1h"},
+                }
+            },
+            ('"revocation_grace"', "`revocation_grace` has no effect without `revocation_list`"),
+        ),
+        (
+            {
+                "server": {"listen": "127.0.0.1:0", "tls": {**TLS, "revocation_list": "clients.crl"}},
+                "identity.trust_domains": {"example.org": {"bundle": "file:ca.pem"}},
+            },
+            (
+                '"revocation_list"',
+                "`revocation_list` has no effect without `client_ca`: trust domains have their own",
+            ),
+        ),
+        (
             {"state.url": "rediss://redis/0"},
             ('"rediss://redis/0"', "no authority is named that could verify the server"),
         ),
@@ -116,6 +135,13 @@ def test_what_is_exposed_is_refused(
         ({}, []),
         ({"server": {"listen": "0.0.0.0:8443", "tls": {**TLS, "client_ca": "ca.pem"}}}, []),
         ({"server": {"listen": "0.0.0.0:8443", "tls": {**TLS, "client_certificate": "none"}}}, []),
+        (
+            {
+                "server": {"listen": "0.0.0.0:8443", "tls": TLS},
+                "identity.trust_domains": {"example.org": {"bundle": "file:ca.pem"}},
+            },
+            [],
+        ),
         ({"server.listen": "unix:/run/g.sock", "admin": {"listen": "unix:/run/a.sock"}}, []),
         ({"admin": {"listen": "127.0.0.1:0"}}, []),
         ({"admin": {"listen": "0.0.0.0:9443", "token": "file:token", "tls": TLS}}, []),

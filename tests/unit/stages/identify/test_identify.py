@@ -542,4 +542,6 @@ async def test_somebody_revoked_while_a_proof_is_claimed_is_nobody() -> None:
     methods = Identification([issuer()], revocations=held, possession=Slow())  # type: ignore[arg-type]  # a double
     token = idp().mint("alice", claims={"cnf": {"jkt": "t" * 43}})
 
-    assert Reason.REVOKED is await reason_of(call(f"DPoP {token}", headers={b"dpop": b"proof"}), methods)
+    assert Reason.REVOKED is await reason_of(
+        call(f"DPoP {token}".encode(), headers={b"dpop": b"proof"}), methods
+    )

@@ -313,3 +313,13 @@ def test_reserialises_without_change_of_meaning(body: bytes, canonical: bytes) -
 
     assert isinstance(verdict, tuple)
     assert canonical == verdict[1]
+
+
+@pytest.mark.parametrize("sign", [b"", b"-"])
+@pytest.mark.parametrize("pad", range(17))
+def test_a_long_number_is_found_wherever_it_stands(pad: int, sign: bytes) -> None:
+    """Sixteen digits cover two neighbours of every eighth byte, at every place."""
+    verdict = parse(b'{"a":"%b","n":%b9007199254740992}' % (b"x" * pad, sign))
+
+    assert isinstance(verdict, Refusal)
+    assert verdict.reason is Reason.JSON_NUMBER

@@ -7,7 +7,7 @@ from pathlib import Path
 import msgspec
 import pytest
 
-from gateway.credentials.spiffe import is_spiffe_id, is_workload_id
+from gateway.core.spiffe import is_spiffe_id, is_workload_id
 
 VECTORS = Path(__file__).parents[4] / "shared/conformance/spiffe/spiffe-ids.json"
 

@@ -1,0 +1,94 @@
+"""Trust domains: their bundles cannot be replaced on the way, and somebody can prove an identity of theirs.
+
+Resolves no name and parses no bundle: the first is done when it is connected to, the second when the
+configuration is compiled.
+"""
+
+from __future__ import annotations
+
+from pathlib import Path as FilePath
+from typing import TYPE_CHECKING, Final
+
+from gateway.config.addresses import address_of
+from gateway.config.checks.findings import Finding
+from gateway.config.checks.material import Files
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+    from gateway.config.checks.findings import Subject
+    from gateway.config.source import Path
+    from gateway.config.trust_domains import TrustDomain
+
+FASTEST: Final = 1.0  # seconds between two fetches of a bundle
+SLOWEST: Final = 3600.0
+LONGEST_LIFE: Final = 7 * 86400.0
+MAX_SKEW: Final = 60.0
+
+
+def check_trust_domains(subject: Subject) -> Iterator[Finding]:
+    """Check every trust domain."""
+    settings = subject.settings
+    files = Files(subject.now)
+    tls = settings.server.tls
+    asks = tls is not None and tls.client_certificate != "none"
+    for name, domain in settings.identity.trust_domains.items():
+        path: Path = ("identity", "trust_domains", name)
+        yield from _check_source(path, domain, files)
+        yield from _check_times(path, domain)
+        if not asks and domain.audience is None and not settings.server.origins:
+            message = f"nobody can prove an identity of `{name}`: no certificates, no audience for tokens"
+            mend = "add `audience:`, or ask for client certificates in `server.tls`"
+            yield Finding(path, message, mend, (("server", "tls"), ("server", "origins")), is_key=True)
+        if domain.revocation_list is not None:
+            yield from files.revocation(
+                (*path, "revocation_list"), domain.revocation_list, [], domain.revocation_grace
+            )
+        elif domain.revocation_grace:
+            message = "`revocation_grace` has no effect without `revocation_list`"
+            yield Finding((*path, "revocation_grace"), message, "remove it", is_key=True)
+
+
+def _check_source(path: Path, domain: TrustDomain, files: Files) -> Iterator[Finding]:
+    source, place = domain.bundle, (*path, "bundle")
+    yield from files.authorities((*path, "bundle_ca"), domain.bundle_ca)
+    if source.scheme == "file":
+        yield from files.readable(place, FilePath(source.path))
+    elif source.scheme == "http" and not source.is_local:
+        message = "whoever sits on the network path could replace this bundle"
+        yield Finding(place, message, "write `https://`, or `file:` and a path")
+    if domain.bundle_ca is not None and source.scheme != "https":
+        message = "`bundle_ca` has no effect: the bundle does not come by `https://`"
+        yield Finding((*path, "bundle_ca"), message, "remove it", (place,), is_key=True)
+    address = address_of(source.host)
+    if domain.networks and (source.scheme == "file" or source.is_local):
+        message = "`networks` has no effect: the bundle never leaves this machine"
+        yield Finding((*path, "networks"), message, "remove it", (place,), is_key=True)
+    elif address is None or source.is_local:
+        return
+    elif domain.networks and not any(address in network for network in domain.networks):
+        message = f"{address} is in none of `networks`"
+        yield Finding(place, message, f"add `{address}` to them", ((*path, "networks"),))
+    elif not domain.networks and not address.is_global:
+        message = f"{address} is no public address, and no `networks` are listed"
+        mend = f"add `networks: [{address}/{address.max_prefixlen}]`, or the network that it is in"
+        yield Finding(place, message, mend, ((*path, "networks"),))
+
+
+def _check_times(path: Path, domain: TrustDomain) -> Iterator[Finding]:
+    if domain.refresh is not None and not FASTEST <= domain.refresh <= SLOWEST:
+        message = "a bundle is looked at once a second at most, and once an hour at least"
+        yield Finding((*path, "refresh"), message, "write a time from `1s` to `1h`")
+    if domain.skew > MAX_SKEW:
+        message = "clocks this far apart make expired tokens valid"
+        yield Finding((*path, "skew"), message, "write at most `60s`, and synchronise the clocks")
+    if domain.bundle.scheme == "file":
+        if "hard_age" in domain.model_fields_set:
+            message = "`hard_age` has no effect: a file is not fetched"
+            yield Finding((*path, "hard_age"), message, "remove it", ((*path, "bundle"),), is_key=True)
+    elif domain.hard_age > LONGEST_LIFE:
+        message = "a bundle that nobody has confirmed for more than a week proves nothing"
+        yield Finding((*path, "hard_age"), message, "write at most `7d`")
+    elif domain.refresh is not None and domain.hard_age < 2 * domain.refresh:
+        message = "the bundle would die between two fetches"
+        yield Finding((*path, "hard_age"), message, "write twice the time of `refresh` at least")
