@@ -78,7 +78,8 @@ def build_admin(
     """
     if token == "":
         raise ValueError("the admin token is empty")
-    app = web.Application(middlewares=[_guard(token, sources.endpoints, elsewhere)], client_max_size=MAX_BODY)
+    guard = _guard(token, sources.endpoints, elsewhere)
+    app = web.Application(middlewares=[guard], client_max_size=MAX_BODY)
     app.on_response_prepare.append(_strip)
 
     async def alive(_request: web.Request) -> web.Response:

@@ -13,11 +13,14 @@ import socket
 import sys
 from typing import TYPE_CHECKING, Any, Final, final
 
+from gateway.app.listening import BACKLOG
+
 if TYPE_CHECKING:
     import ssl
     from collections.abc import Callable, Sequence
 
-BACKLOG: Final = 2048  # connections that the kernel may hold for us
+    from gateway.config.addresses import Listen
+
 # From 3.13 on a server would remove its path when it closes, although another one listens there.
 UNIX: Final[dict[str, Any]] = {"cleanup_socket": False} if sys.version_info >= (3, 13) else {}
 
@@ -38,21 +41,14 @@ class Listener:
         self._is_closed = False
 
     async def open(
-        self,
-        host: str,
-        port: int,
-        path: str | None = None,
-        tls: ssl.SSLContext | None = None,
-        inherited: Sequence[socket.socket] = (),
+        self, listen: Listen, tls: ssl.SSLContext | None = None, inherited: Sequence[socket.socket] = ()
     ) -> object:
         """Listen.
 
         Args:
-            host: Name or address.
-            port: TCP port; 0 for any.
-            path: Path of a unix socket, instead of both.
+            listen: The address; bound here unless somebody did.
             tls: Context for TLS, or None.
-            inherited: Sockets that listen there already; nothing is bound then.
+            inherited: Sockets that listen on it already.
 
         Returns:
             The first socket's own name for its address.
@@ -63,21 +59,25 @@ class Listener:
         loop = asyncio.get_running_loop()
         timeout = None if tls is None else self._handshake
         if inherited:
-            self._servers = [await self._serve(one, tls) for one in inherited]
-            for each in self._servers:
-                await each.start_serving()
-            first: object = inherited[0].getsockname()
-            return first
-        if path is not None:
+            self._servers = [await self._serve(each, tls) for each in inherited]
+            for server in self._servers:
+                await server.start_serving()
+        elif listen.path is not None:
             server = await loop.create_unix_server(
-                self._protocol, path, backlog=BACKLOG, ssl=tls, ssl_handshake_timeout=timeout, **UNIX
+                self._protocol, listen.path, backlog=BACKLOG, ssl=tls, ssl_handshake_timeout=timeout, **UNIX
             )
+            self._servers = [server]
         else:
             server = await loop.create_server(
-                self._protocol, host, port, backlog=BACKLOG, ssl=tls, ssl_handshake_timeout=timeout
+                self._protocol,
+                listen.host,
+                listen.port,
+                backlog=BACKLOG,
+                ssl=tls,
+                ssl_handshake_timeout=timeout,
             )
-        self._servers = [server]
-        name: object = server.sockets[0].getsockname()
+            self._servers = [server]
+        name: object = self._servers[0].sockets[0].getsockname()
         return name
 
     async def replace(self, tls: ssl.SSLContext) -> None:
@@ -95,7 +95,7 @@ class Listener:
         except BaseException:  # cancelled, too: none that was begun goes on by itself
             _close(new)
             raise
-        if self._is_closed:
+        if self._is_closed:  # meanwhile: a worker that drains listens no more
             _close(new)
             return
         self._servers = new

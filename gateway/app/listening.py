@@ -13,15 +13,15 @@ import os
 import socket
 import stat
 from contextlib import contextmanager
-from typing import TYPE_CHECKING, Any, final
-
-from gateway.app.listener import BACKLOG
+from typing import TYPE_CHECKING, Any, Final, final
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
     from pathlib import Path
 
     from gateway.config.addresses import Listen
+
+BACKLOG: Final = 2048  # connections that the kernel may hold for us
 
 
 @contextmanager

@@ -59,7 +59,6 @@ if TYPE_CHECKING:
 RECORD_DELAY = 0.005  # seconds for which finished exchanges are kept to be written together
 DRAIN_STEP = 0.05  # seconds between two looks at whether everything is served
 CUT_OFF_SECONDS = 2.0  # for those cut off to be written down before the audit log closes
-PROBLEM_TYPES = "urn:gateway:problem:"
 
 
 @final
@@ -163,9 +162,8 @@ class Process:
         observer = self._make_observer(audit, metrics, self._open_traces(stack))
         stack.callback(observer.flush)
         gateway = Gateway(make_runtime(compilation, self._clock, store, counters, pool, observer))
-        service = make_service(
-            compilation.settings, gateway, Peers(renewal.chains, self._refused_certificate)
-        )
+        peers = Peers(renewal.chains, self._refused_certificate)
+        service = make_service(compilation.settings, gateway, peers)
         stack.callback(service.close)
         renewal.apply()  # bundles that were fetched meanwhile
         vigil = self._open_watch(stack, gateway, keeper, service)
@@ -175,9 +173,9 @@ class Process:
         sources = self._admin_sources(metrics, store, observer, revoker, listening)
         if self._supervised is None:
             await self._open_admin(stack, sources)
-        self._listener = await self._listen(stack, service)
+        listener = await self._listen(stack, service)
         stack.push_async_callback(renewal.stop)
-        renewal.start(self._listener)
+        renewal.start(listener)
         if self._supervised is not None:
             await self._supervised.answer(
                 stack,
@@ -258,6 +256,14 @@ class Process:
             schedule=partial(asyncio.get_running_loop().call_later, RECORD_DELAY),
         )
 
+    def _refused_certificate(self, address: str, refusal: Refusal) -> None:
+        self._log.warning(
+            "certificate-refused",
+            address=address,
+            reason=refusal.reason.value,
+            why=refusal.note or refusal.detail,
+        )
+
     def _make_renewal(self, pool: Pool, connections: Callable[[], Iterable[Downstream]]) -> Renewal:
         compilation = self._compilation
         clients = compilation.client_trust
@@ -274,21 +280,8 @@ class Process:
             domains=compilation.domains.values(),
         )
 
-    def _refused_certificate(self, address: str, refusal: Refusal) -> None:
-        self._log.warning(
-            "certificate-refused",
-            address=address,
-            reason=refusal.reason.value,
-            why=refusal.note or refusal.detail,
-        )
-
     def _admin_sources(
-        self,
-        metrics: Metrics,
-        store: Store,
-        observer: Observer,
-        revoker: Revoker,
-        listening: Listening,
+        self, metrics: Metrics, store: Store, observer: Observer, revoker: Revoker, listening: Listening
     ) -> AdminSources:
         compilation = self._compilation
         return AdminSources(
@@ -332,12 +325,10 @@ class Process:
         def protocol() -> asyncio.Protocol:
             return cast("asyncio.Protocol", Downstream(service))  # one in all but the base class
 
-        listener = Listener(protocol, service.timeouts.handshake)
-        path = None if listen.path is None else str(listen.path)
-        tls = None if clients is None else clients.context
+        self._listener = listener = Listener(protocol, service.timeouts.handshake)
         inherited = () if self._supervised is None else self._supervised.listen
         with said(listen):
-            name = await listener.open(listen.host, listen.port, path, tls, inherited)
+            name = await listener.open(listen, None if clients is None else clients.context, inherited)
         stack.callback(service.abort)
         stack.callback(listener.close)
         self.addresses["listen"] = written(listen, name)

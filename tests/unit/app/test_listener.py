@@ -6,18 +6,19 @@ import asyncio
 import os
 import socket
 import ssl
+from pathlib import Path
 from typing import TYPE_CHECKING, Any, ClassVar
 
 import pytest
 import uvloop
 
 from gateway.app.listener import Listener
+from gateway.config.addresses import Listen
 from gateway.credentials.development import DevelopmentPki
 from gateway.credentials.tls import server_context
 
 if TYPE_CHECKING:
     from collections.abc import Awaitable, Callable
-    from pathlib import Path
 
 CLIENTS = 150
 
@@ -68,7 +69,7 @@ async def ask(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> byt
 async def under_load(pki: DevelopmentPki) -> None:
     """Connections come all the time while the context is replaced, and those that are there stay."""
     listener = Listener(Echo, 5.0)
-    name = await listener.open("127.0.0.1", 0, tls=context(pki, "one"))
+    name = await listener.open(Listen("127.0.0.1", 0), tls=context(pki, "one"))
     port = name[1]
     trusting = ssl.create_default_context(cafile=pki.ca("gateway"))
     seen: list[bytes] = []
@@ -111,7 +112,7 @@ async def under_load(pki: DevelopmentPki) -> None:
 async def on_a_unix_socket(pki: DevelopmentPki, path: str) -> None:
     """The path stays where it is."""
     listener = Listener(Echo, 5.0)
-    assert path == await listener.open("", 0, path, context(pki, "one"))
+    assert path == await listener.open(Listen("", 0, Path(path)), context(pki, "one"))
     await listener.replace(context(pki, "two"))
     await listener.replace(context(pki, "one"))
     trusting = ssl.create_default_context(cafile=pki.ca("gateway"))
@@ -136,7 +137,7 @@ def test_unix_sockets(run: Callable[[Awaitable[None]], None], pki: DevelopmentPk
 async def test_connections_that_wait_in_the_kernel_are_served(pki: DevelopmentPki) -> None:
     """The queue belongs to the socket, whoever takes from it."""
     listener = Listener(Echo, 5.0)
-    name: Any = await listener.open("127.0.0.1", 0, tls=context(pki, "one"))
+    name: Any = await listener.open(Listen("127.0.0.1", 0), tls=context(pki, "one"))
     with socket.create_connection(name) as waiting:  # the loop has not seen it yet
         await listener.replace(context(pki, "two"))
         trusting = ssl.create_default_context(cafile=pki.ca("gateway"))
@@ -153,7 +154,7 @@ async def test_without_file_descriptors_nothing_changes(
 ) -> None:
     """What was half made is closed again, and the old server goes on; a closed listener stays closed."""
     listener = Listener(Echo, 5.0)
-    name: Any = await listener.open("127.0.0.1", 0, tls=context(pki, "one"))
+    name: Any = await listener.open(Listen("127.0.0.1", 0), tls=context(pki, "one"))
     listener._servers.append(listener._servers[0])
     left = [os.dup(listener._servers[0].sockets[0].fileno())]
 
@@ -174,3 +175,23 @@ async def test_without_file_descriptors_nothing_changes(
     await end(listener)
     await listener.replace(context(pki, "two"))
     assert [] == listener._servers
+
+
+async def test_a_listener_that_is_closed_meanwhile_stays_closed(
+    pki: DevelopmentPki, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A worker that begins to drain while its certificate is renewed listens no more afterwards."""
+    listener = Listener(Echo, 5.0)
+    name: Any = await listener.open(Listen("127.0.0.1", 0), tls=context(pki, "one"))
+    serve = listener._serve
+
+    async def slowly(listening: socket.socket, tls: ssl.SSLContext | None) -> asyncio.Server:
+        server = await serve(listening, tls)
+        listener.close()
+        return server
+
+    monkeypatch.setattr(listener, "_serve", slowly)
+    await listener.replace(context(pki, "two"))
+
+    with pytest.raises(ConnectionRefusedError):
+        await asyncio.open_connection("127.0.0.1", name[1])

@@ -13,6 +13,7 @@ from structlog.testing import capture_logs
 from gateway.app.listener import Listener
 from gateway.app.peers import Peers, peer_chain, recheck
 from gateway.app.renewal import DAY, REPEAT, Renewal
+from gateway.config.addresses import Listen
 from gateway.core.refusal import Reason, Refusal
 from gateway.credentials.chains import Chains
 from gateway.credentials.tls import Dated
@@ -79,7 +80,7 @@ class World:
         )
 
     async def __aenter__(self) -> Self:
-        name: Any = await self.listener.open("127.0.0.1", 0, tls=self.files.trust.context)
+        name: Any = await self.listener.open(Listen("127.0.0.1", 0), tls=self.files.trust.context)
         self.port = name[1]
         return self
 

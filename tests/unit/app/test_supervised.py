@@ -135,7 +135,7 @@ async def test_a_draining_worker_takes_nobody_new(directory: Directory, sink: Lo
             _, writer = await asyncio.open_connection(host, number)
             writer.write(b"GET /model HTTP/1.1\r\nHost: x\r\n\r\n")
             bond.process.stop()
-            while bond.process._listener is None or bond.process._listener._servers:
+            while bond.process._listener._servers:
                 await asyncio.sleep(0)
             is_draining = not bond.task.done()
             await bond.task
