@@ -38,6 +38,7 @@ class Listener:
         self._protocol = protocol
         self._handshake = handshake
         self._servers: list[asyncio.Server] = []
+        self._is_closed = False
 
     async def open(
         self, listen: Listen, tls: ssl.SSLContext | None = None, inherited: Sequence[socket.socket] = ()
@@ -94,12 +95,16 @@ class Listener:
         except BaseException:  # cancelled, too: none that was begun goes on by itself
             _close(new)
             raise
+        if self._is_closed:  # meanwhile: a worker that drains listens no more
+            _close(new)
+            return
         self._servers = new
         await _rest(old)
         _close(old)
 
     def close(self) -> None:
         """Take no more connections; those that are there stay."""
+        self._is_closed = True
         _close(self._servers)
         self._servers = []
 

@@ -41,10 +41,10 @@ class Relay:
     """Asks whichever worker serves.
 
     Args:
-        doors: Returns the doors of workers that serve, best first.
+        doors: Returns the doors of workers that serve a path, best first.
     """
 
-    def __init__(self, doors: Callable[[], Iterable[socket.socket]]) -> None:
+    def __init__(self, doors: Callable[[str], Iterable[socket.socket]]) -> None:
         self._doors = doors
 
     async def pass_on(self, request: web.Request) -> web.StreamResponse:
@@ -56,7 +56,7 @@ class Relay:
         message = _written(request, await request.read())
         is_of_all = request.method == hdrs.METH_GET and request.path in COLLECTED
         answers: list[web.Response] = []
-        for door in self._doors():
+        for door in self._doors(request.path):
             try:
                 connection = hand_in(door, Purpose.ADMIN)
             except OSError:  # dead since we last heard of it: ask the next

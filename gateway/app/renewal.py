@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Final, final
 
 from gateway.app.peers import recheck
 from gateway.credentials.periodic import Periodic
+from gateway.observe.families import Fold
 from gateway.observe.metrics import Gauge
 
 if TYPE_CHECKING:
@@ -193,7 +194,12 @@ class Renewal:
                 lambda: self.failures,
                 is_counter=True,
             ),
-            Gauge("trust_failing", "Things whose changed files cannot be used now.", self._failing),
+            Gauge(
+                "trust_failing",
+                "Things whose changed files cannot be used now.",
+                self._failing,
+                fold=Fold.MOST,
+            ),
             Gauge(
                 "connections_ended_total",
                 "Open connections whose client was no longer believed.",
@@ -204,23 +210,24 @@ class Renewal:
                 "certificate_days_left",
                 "Days until the first of the gateway's own certificates ends.",
                 lambda: self._days(self._own_ends()),
+                fold=Fold.LEAST,
             ),
         ]
         if self._clients is not None:
-            found.append(
+            found += [
                 Gauge(
                     "client_authority_days_left",
                     "Days until the first of the clients' authorities ends.",
                     lambda: self._days(_authority_ends(self.chains.trust)),
-                )
-            )
-            found.append(
+                    fold=Fold.LEAST,
+                ),
                 Gauge(
                     "revocation_list_days_left",
                     "Days until the first revocation list is stale.",
                     lambda: self._days([one.next_update for one in self._lists()]),
-                )
-            )
+                    fold=Fold.LEAST,
+                ),
+            ]
         return found
 
     def _failing(self) -> float:

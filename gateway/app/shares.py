@@ -8,7 +8,7 @@ is why a gateway that keeps its state in memory cannot have more than one worker
 from __future__ import annotations
 
 from dataclasses import replace
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Final
 
 from gateway.observe.chains import worker_file
 
@@ -16,6 +16,10 @@ if TYPE_CHECKING:
     from gateway.app.compilation import Compilation
     from gateway.app.findings import Findings
     from gateway.config.schema import Settings
+
+
+FIRST: Final = 1
+"""The worker that listens to security events: a transmitter speaks to one, and what it says holds for all."""
 
 
 def check_workers(settings: Settings, workers: int, findings: Findings) -> None:
@@ -60,7 +64,8 @@ def share_of_worker(compilation: Compilation, number: int, workers: int) -> Comp
     backends = tuple(
         replace(each, connections=part(each.connections, workers)) for each in compilation.backends
     )
-    return replace(compilation, settings=divided, backends=backends)
+    feeds = compilation.feeds if number == FIRST else ()
+    return replace(compilation, settings=divided, backends=backends, feeds=feeds)
 
 
 def part(whole: int, workers: int) -> int:

@@ -24,6 +24,7 @@ from gateway.app.listening import Entrance
 from gateway.app.process import CUT_OFF_SECONDS
 from gateway.app.relay import Relay
 from gateway.app.restarts import Restarts
+from gateway.app.shares import FIRST
 from gateway.app.totals import Totals
 
 if TYPE_CHECKING:
@@ -263,12 +264,21 @@ class Supervisor:
             operations=None,  # a worker answers
             clock=self._clock,
         )
-        relay = Relay(lambda: [child.door for child in self._children() if child.is_serving])
+        relay = Relay(self._doors)
         app = build_admin(sources, token=compilation.admin_token, elsewhere=relay.pass_on)
         runner = build_admin_runner(app)
         await runner.setup()
         stack.push_async_callback(runner.cleanup)
         self.addresses["admin"] = await start_admin(runner, compilation, admin.listen)
+
+    def _doors(self, path: str) -> list[socket.socket]:
+        """Return the doors of workers that answer a path: of security events the first one alone."""
+        is_for_first = path.startswith("/signals/")
+        return [
+            child.door
+            for child in self._children()
+            if child.is_serving and (child.number == FIRST or not is_for_first)
+        ]
 
     async def _refresh(self) -> None:
         """Have every worker report now; one that takes too long stays as it was."""

@@ -198,6 +198,7 @@ def test_a_revocation_holds_in_every_worker(world: World, workers: RunningGatewa
         "value": "https://idp.example.org|cut",
         "reason": "drill",
     }
+    token = world.token("cut")
     with clients(world, workers, "cut", 3) as found, ExitStack() as stack:
         streams = [
             stack.enter_context(
@@ -217,7 +218,7 @@ def test_a_revocation_holds_in_every_worker(world: World, workers: RunningGatewa
         took = time.monotonic() - began
     with clients(world, workers, "spared", 3) as others:
         refused = [
-            client.get("/v1/models", headers={"authorization": f"Bearer {world.token('cut')}"}).status_code
+            client.get("/v1/models", headers={"authorization": f"Bearer {token}"}).status_code
             for client in others.values()
         ]
     shown = once("audit", "show", "--actions", workers.audit).stdout

@@ -175,3 +175,23 @@ async def test_without_file_descriptors_nothing_changes(
     await end(listener)
     await listener.replace(context(pki, "two"))
     assert [] == listener._servers
+
+
+async def test_a_listener_that_is_closed_meanwhile_stays_closed(
+    pki: DevelopmentPki, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A worker that begins to drain while its certificate is renewed listens no more afterwards."""
+    listener = Listener(Echo, 5.0)
+    name: Any = await listener.open(Listen("127.0.0.1", 0), tls=context(pki, "one"))
+    serve = listener._serve
+
+    async def slowly(listening: socket.socket, tls: ssl.SSLContext | None) -> asyncio.Server:
+        server = await serve(listening, tls)
+        listener.close()
+        return server
+
+    monkeypatch.setattr(listener, "_serve", slowly)
+    await listener.replace(context(pki, "two"))
+
+    with pytest.raises(ConnectionRefusedError):
+        await asyncio.open_connection("127.0.0.1", name[1])

@@ -37,7 +37,7 @@ class Place:
 
     async def listen(self, token: str | None) -> None:
         """Open the supervisor's listener."""
-        app = build_admin(SOURCES, token=token, elsewhere=Relay(lambda: self.doors).pass_on)
+        app = build_admin(SOURCES, token=token, elsewhere=Relay(lambda _path: self.doors).pass_on)
         runner = build_admin_runner(app, shutdown_seconds=0.1)
         await runner.setup()
         self.stack.push_async_callback(runner.cleanup)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from typing import TYPE_CHECKING
 
 import pytest
@@ -67,3 +68,10 @@ def test_memory_is_for_one(directory: Directory, text: str) -> None:
 def test_parts_are_never_nothing() -> None:
     """A bound of one is one for each."""
     assert [1, 1, 2, 4] == [part(whole, 3) for whole in (1, 3, 4, 10)]
+
+
+def test_one_worker_listens_to_security_events(directory: Directory) -> None:
+    """A transmitter speaks to one; the others would take its silence towards them for a failure."""
+    whole = replace(directory.compile(simple(more=SHARED)), feeds=(object(),))  # type: ignore[arg-type]
+
+    assert [1, 0, 0] == [len(share_of_worker(whole, number, 3).feeds) for number in (1, 2, 3)]

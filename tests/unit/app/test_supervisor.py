@@ -8,7 +8,8 @@ import signal
 import socket
 import sys
 from contextlib import asynccontextmanager
-from typing import TYPE_CHECKING, Any
+from types import SimpleNamespace
+from typing import TYPE_CHECKING, Any, cast
 
 import pytest
 from structlog.testing import capture_logs
@@ -28,6 +29,7 @@ if TYPE_CHECKING:
     from collections.abc import AsyncIterator, Iterator
     from pathlib import Path
 
+    from gateway.app.child import Child
     from gateway.observe.log import LogSink
     from tests.unit.app.settings import Directory
 
@@ -208,3 +210,16 @@ async def test_a_fault_of_its_own_leaves_nobody(
         await supervisor.run()
 
     assert [-signal.SIGKILL] == [child.code for child in started]
+
+
+def test_security_events_go_to_the_first(directory: Directory, sink: LogSink, shared: str) -> None:
+    """Whatever else operators ask goes to any worker that serves; events wait while the first does not."""
+    supervisor = made(directory, sink, simple(more=shared), workers=3)
+    for slot, is_serving in zip(supervisor._slots, (True, False, True), strict=True):
+        slot.child = cast(
+            "Child", SimpleNamespace(number=slot.number, is_serving=is_serving, door=slot.number)
+        )
+    everything, events = supervisor._doors("/v1/revocations"), supervisor._doors("/signals/idp")
+    cast("SimpleNamespace", supervisor._slots[0].child).is_serving = False
+
+    assert ([1, 3], [1], []) == (everything, events, supervisor._doors("/signals/idp"))
