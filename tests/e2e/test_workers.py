@@ -321,7 +321,7 @@ def test_sigterm_drains_every_worker(
             pytest.raises((openai.APIConnectionError, openai.InternalServerError)),
             world.openai(gateway, world.token("late")) as late,
         ):
-            late.chat.completions.create(**prompt("w-late"))
+            late.chat.completions.create(**prompt("after-the-end-of-workers"))
         for stream, pieces in streams.values():
             pieces += [event.choices[0].delta.content for event in stream if event.choices]
         code = gateway.wait()
@@ -334,7 +334,7 @@ def test_sigterm_drains_every_worker(
 
     assert (0, 503) == (code, not_ready.status_code)
     assert [list(WORDS) * 20] * 3 == [pieces for _, pieces in streams.values()]
-    assert backend.asked("w-late") is None
+    assert backend.asked("after-the-end-of-workers") is None
     assert (0, "") == (verified.returncode, verified.stderr)
     assert "3 chains; where they end was stated " in verified.stdout
     assert 1 == incomplete.returncode
