@@ -68,7 +68,7 @@ def _check_purpose(extensions: x509.Extensions) -> Refusal | None:
     return None if ExtendedKeyUsageOID.CLIENT_AUTH in purposes else PURPOSE
 
 
-def _check_workload(uris: tuple[str, ...], extensions: x509.Extensions) -> Refusal | None:
+def _check_workload(uris: tuple[str, ...], extensions: x509.Extensions, *, is_svid: bool) -> Refusal | None:
     """Check what X.509-SVID, sections 2 and 4, demands of a leaf."""
     if len(uris) != 1 or not is_workload_id(uris[0]):
         return URIS
@@ -84,14 +84,16 @@ def _check_workload(uris: tuple[str, ...], extensions: x509.Extensions) -> Refus
         purposes = extensions.get_extension_for_class(x509.ExtendedKeyUsage).value
     except x509.ExtensionNotFound:
         return None
-    return None if set(purposes) >= BOTH else BOTH_PURPOSES
+    return BOTH_PURPOSES if is_svid and not set(purposes) >= BOTH else None
 
 
-def read_certificate(der: bytes) -> PeerCertificate | Refusal:
+def read_certificate(der: bytes, *, is_svid: bool = True) -> PeerCertificate | Refusal:
     """Read a client certificate whose chain the handshake has verified.
 
     Args:
         der: The leaf.
+        is_svid: True where trust domains issue SPIFFE IDs: section 4.4 of X.509-SVID then demands both
+            purposes. An ordinary authority that names workloads by SPIFFE IDs may issue for clients alone.
 
     Returns:
         What it proves, or why it proves nothing.
@@ -106,7 +108,7 @@ def read_certificate(der: bytes) -> PeerCertificate | Refusal:
         refusal = refusal or _check_purpose(extensions)
         is_workload = any(uri[:7].lower() == "spiffe:" for uri in names.uris)
         if refusal is None and is_workload:
-            refusal = _check_workload(names.uris, extensions)
+            refusal = _check_workload(names.uris, extensions, is_svid=is_svid)
         if refusal is not None:
             return refusal
         if certificate.serial_number <= 0:  # RFC 5280, section 4.1.2.2

@@ -105,7 +105,7 @@ class Trust:
             return LEAF_UNREADABLE
         if len(chain) > MAX_SENT:
             return TOO_MANY
-        read = read_certificate(chain[0])
+        read = read_certificate(chain[0], is_svid=bool(self.domains))
         if isinstance(read, Refusal):
             return read
         vouchers = self.select(read)

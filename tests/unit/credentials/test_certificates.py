@@ -90,6 +90,15 @@ def make(
     return builder.sign(key, digest).public_bytes(serialization.Encoding.DER)
 
 
+def test_an_ordinary_authority_may_issue_for_clients_alone() -> None:
+    """Only where trust domains are configured must a SPIFFE ID come with both purposes."""
+    der = make(ID, key_usage=usage(), purposes=[Purpose.CLIENT_AUTH])
+    found = read_certificate(der, is_svid=False)
+
+    assert isinstance(found, PeerCertificate)
+    assert ID == found.spiffe_id
+
+
 def test_everything_comes_back() -> None:
     """Names, dates, serial and fingerprint as they stand in the certificate."""
     der = make(ID, dns=("a.example",), key_usage=usage(), purposes=[Purpose.CLIENT_AUTH, Purpose.SERVER_AUTH])
