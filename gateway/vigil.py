@@ -206,4 +206,8 @@ def _by_name(rt: Runtime) -> dict[str, Route]:
 def _generations(rt: Runtime) -> list[tuple[str, int]]:
     methods = rt.identification
     own = 0 if methods.keys is None else methods.keys.generation
-    return [("", own), *((name, issuer.keys.generation) for name, issuer in methods.issuers.items())]
+    return [
+        ("", own),
+        *((name, issuer.keys.generation) for name, issuer in methods.issuers.items()),
+        *((name, domain.keys.generation) for name, domain in methods.domains.items()),
+    ]

@@ -15,7 +15,7 @@ from gateway.core.refusal import Reason, Refusal
 from gateway.core.revocation import Revocation, Target
 from gateway.core.route import Continuous, RouteTable
 from gateway.core.signals import NO_RISK
-from gateway.stages.identify import Identification, Issuer, RoleMap, RoleRule
+from gateway.stages.identify import Domain, Identification, Issuer, RoleMap, RoleRule
 from gateway.vigil import Vigil
 from tests.doubles.line import CERTIFICATE, Line
 from tests.doubles.outside import WALL
@@ -95,6 +95,7 @@ class World:
         self.held = Held()
         self.keys = Keys()
         self.own = Own()
+        self.domain = Keys()
         self.rules = [RoleRule("reader", groups=frozenset({"readers"}))]
         self.issuers = [Issuer("https://idp", self.keys, "aud", frozenset({"ES256"}))]
         self.gateway = self.line.gateway
@@ -107,6 +108,7 @@ class World:
         identification = Identification(
             self.issuers,
             keys=self.own,
+            domains=[Domain("example.org", self.domain, "aud")],
             roles=RoleMap(self.rules),
             revocations=self.held,
             anonymous_roles=frozenset({"x"}),
@@ -227,6 +229,19 @@ def test_a_key_that_is_gone_ends_at_once(world: World) -> None:
 
     assert ["token-key-unknown"] == reasons(cut)
     assert 1 == world.vigil.cuts["keys"]
+
+
+def test_a_trust_domain_s_key_that_is_gone_ends_at_once(world: World) -> None:
+    """A workload with a JWT-SVID goes on as long as its domain has the key, and no longer."""
+    workload = "spiffe://example.org/batch"
+    cut = world.run(replace(ADA, key=workload, issuer="spiffe://example.org", spiffe_id=workload))
+    world.sweep()
+    assert [] == cut.refusals
+    world.domain.has_it = False
+    world.domain.generation += 1
+    world.sweep()
+
+    assert ["token-key-unknown"] == reasons(cut)
 
 
 def test_a_gateway_key_that_is_gone_ends_at_once(world: World) -> None:

@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Final
 from gateway.core.refusal import Reason, Refusal, Refused
 from gateway.stages.identify.claims import invalid
 from gateway.stages.identify.roles import Facts, find_claim
+from gateway.stages.identify.svid import ALGORITHMS as SVID_ALGORITHMS
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -19,6 +20,8 @@ if TYPE_CHECKING:
     from gateway.core.identity import Identity, PeerCertificate
     from gateway.core.revocation import Revocation
     from gateway.stages.identify import Identification
+
+SPIFFE: Final = "spiffe://"  # and the trust domain's name: the issuer of JWT-SVIDs
 
 ISSUER_GONE: Final = Refusal(Reason.TOKEN_ISSUER_UNKNOWN, "The token's issuer is no longer accepted here.")
 NO_KEY: Final = Refusal(Reason.KEY_UNKNOWN, "The key is no longer accepted here.")
@@ -47,13 +50,17 @@ def unkeyed(identity: Identity, methods: Identification, now: float) -> Refusal 
         return _over(identity, None if methods.keys is None else methods.keys.find(identity.key_id), now)
     if "jwt" not in identity.methods:
         return None
+    # a token is an issuer's or a trust domain's by what it says, never both: see `svid.claimed`
     issuer = methods.issuers.get(identity.issuer)
-    if issuer is None:
+    domain = None if issuer is not None else methods.domains.get(identity.issuer.removeprefix(SPIFFE))
+    if issuer is not None:
+        keys, algorithms = issuer.keys, issuer.algorithms
+    elif domain is not None:
+        keys, algorithms = domain.keys, SVID_ALGORITHMS
+    else:
         return ISSUER_GONE
-    keys, kid = issuer.keys, identity.signing_key
-    for algorithm in issuer.algorithms:
-        if keys.find(kid, algorithm) is not None:
-            return None
+    if any(keys.find(identity.signing_key, algorithm) is not None for algorithm in algorithms):
+        return None
     return KEY_GONE
 
 
@@ -100,7 +107,7 @@ def current_roles(
         groups = frozenset(key.groups if key is not None else ())
         facts = Facts(groups=groups, subject=identity.key, spiffe_id=identity.spiffe_id, certificates=names)
         return methods.roles.roles(facts) | (key.roles if key is not None else frozenset())
-    elif identity.methods == ("mtls",):
+    elif identity.methods == ("mtls",) or "jwt" in identity.methods:  # a JWT-SVID says no more
         facts = Facts(spiffe_id=identity.spiffe_id, certificates=names)
     else:
         return identity.roles  # what another server said of a token is not asked again

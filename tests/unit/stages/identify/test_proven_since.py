@@ -10,6 +10,7 @@ from gateway.core.gateway_key import GatewayKey
 from gateway.core.refusal import Reason, Refused
 from gateway.core.revocation import Revocation, Target
 from gateway.stages.identify import (
+    Domain,
     Identification,
     RoleMap,
     RoleRule,
@@ -18,7 +19,7 @@ from gateway.stages.identify import (
     revoked,
     unkeyed,
 )
-from tests.unit.stages.identify.parts import NOW, HeldKeys, call, certificate, idp, issuer, signer
+from tests.unit.stages.identify.parts import NOW, HeldKeys, call, certificate, forge, idp, issuer, signer
 
 RESEARCHER = RoleRule("researcher", groups=frozenset({"ml"}))
 NOTEBOOK = RoleRule("notebook", clients=frozenset({"curl"}))
@@ -162,3 +163,24 @@ async def test_a_client_is_optional() -> None:
     identity = replace(await identify(call(idp().mint()), methods, NOW), client_id=None, claims={})
 
     assert frozenset() == current_roles(identity, None, methods)
+
+
+async def test_a_trust_domain_whose_key_is_gone() -> None:
+    """A JWT-SVID rests on its domain's keys as a token does on its issuer's; its roles are those of its name."""
+    keys = HeldKeys(signer())
+    methods = Identification(
+        [issuer()], domains=[Domain("example.org", keys, "gw")], roles=RoleMap([WORKLOAD])
+    )
+    text: dict[str, object] = {"alg": "ES256", "kid": signer().kid, "typ": "JWT"}
+    svid: dict[str, object] = {"sub": "spiffe://example.org/batch", "aud": ["gw"], "exp": int(NOW) + 300}
+    identity = await identify(call(forge(text, svid)), methods, NOW)
+    assert unkeyed(identity, methods, NOW) is None
+    assert frozenset({"workload"}) == identity.roles == current_roles(identity, None, methods)
+    assert frozenset() == current_roles(identity, None, Identification(domains=methods.domains.values()))
+    keys.replace(signer("ES256", "second"))
+    gone = unkeyed(identity, methods, NOW)
+    stranger = unkeyed(identity, Identification([issuer()]), NOW)
+
+    assert gone is not None
+    assert stranger is not None
+    assert (Reason.TOKEN_KEY_UNKNOWN, Reason.TOKEN_ISSUER_UNKNOWN) == (gone.reason, stranger.reason)
