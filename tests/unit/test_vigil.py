@@ -66,7 +66,8 @@ class Own:
 
     def __init__(self) -> None:
         self.generation = 1
-        self.key: GatewayKey | None = GatewayKey("k", "ada", frozenset(), bytes(32), ADA.issued, WALL + 1000)
+        self.known = GatewayKey("k", "ada", frozenset(), bytes(32), ADA.issued, WALL + 1000)
+        self.key: GatewayKey | None = self.known
 
     def find(self, id: str, /) -> GatewayKey | None:
         return self.key
@@ -254,6 +255,26 @@ def test_a_gateway_key_that_is_gone_ends_at_once(world: World) -> None:
 
     assert ["key-unknown"] == reasons(cut)
     assert 1 == world.vigil.cuts["keys"]
+
+
+@pytest.mark.parametrize(
+    ("key", "reason"),
+    [({"scopes": frozenset()}, "scope-missing"), ({"certificates": frozenset({"other"})}, "key-binding")],
+)
+def test_a_gateway_key_that_may_less_ends(world: World, key: dict[str, Any], reason: str) -> None:
+    """Its scopes and its binding are those of its file, not those of when the answer began."""
+    scopes = frozenset({"models:chat"})
+    required = replace(world.line.route.require, token=False, key=True, scopes=scopes)
+    world.own.key = replace(world.own.known, scopes=scopes)
+    world.swap(require=required)
+    cut = world.run(replace(ADA, token=None, key_id="k", methods=("key", "mtls"), scopes=scopes))
+    world.sweep()
+    assert [] == cut.refusals
+    world.own.key = replace(world.own.key, **key)
+    world.own.generation += 1
+    world.sweep()
+
+    assert [reason] == reasons(cut)
 
 
 @pytest.mark.parametrize("where", ["early", "late"])
