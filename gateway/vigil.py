@@ -8,13 +8,12 @@ When to look is the owner's business: `urgent` when revocations change, `sweep` 
 
 from __future__ import annotations
 
-from dataclasses import replace
 from typing import TYPE_CHECKING, Final, final
 
 from gateway.core.refusal import Reason, Refusal, Refused
 from gateway.pipeline import BUG
 from gateway.stages.authorize import DENIED, enter
-from gateway.stages.identify import STALE, current_roles, revoked, unkeyed
+from gateway.stages.identify import STALE, current, revoked, unkeyed
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping
@@ -41,6 +40,7 @@ CAUSES: Final[Mapping[Reason, str]] = {
     Reason.KEY_EXPIRED: "expired",
     Reason.CERTIFICATE_EXPIRED: "expired",
     Reason.KEY_UNKNOWN: "keys",
+    Reason.KEY_BINDING: "keys",
     Reason.TOKEN_KEY_UNKNOWN: "keys",
     Reason.TOKEN_ISSUER_UNKNOWN: "keys",
     Reason.INTERNAL: "fault",
@@ -161,7 +161,7 @@ class Vigil:
 
     def _judge(self, ex: Exchange, identity: Identity, call: Call, rt: Runtime) -> Refusal | None:
         now = rt.clock.wall()
-        refusal = _unbelieved(ex, identity, call, rt) or unkeyed(identity, rt.identification, now)
+        refusal = _unbelieved(ex, identity, call, rt) or unkeyed(identity, ex.peer, rt.identification, now)
         if refusal is not None or ex.route is None:
             return refusal
         route = self._routes.get(ex.route.name)
@@ -172,9 +172,8 @@ class Vigil:
         if not route.continuous.ends_by_policy:
             return None
         if ex.began_at <= self._swapped_at or identity.key_id is not None:
-            # identified by another configuration, or by a key whose roles stand in a file of their own
-            certificate = ex.peer.certificate
-            identity = replace(identity, roles=current_roles(identity, certificate, rt.identification))
+            # identified by another configuration, or by a key whose rights stand in a file of their own
+            identity = current(identity, ex.peer.certificate, rt.identification)
         entry = enter(identity, route, call, now)
         if ex.permit is None or ex.prompt is None or ex.risk is None:
             return None  # its body has not been decided about
@@ -206,4 +205,8 @@ def _by_name(rt: Runtime) -> dict[str, Route]:
 def _generations(rt: Runtime) -> list[tuple[str, int]]:
     methods = rt.identification
     own = 0 if methods.keys is None else methods.keys.generation
-    return [("", own), *((name, issuer.keys.generation) for name, issuer in methods.issuers.items())]
+    return [
+        ("", own),
+        *((name, issuer.keys.generation) for name, issuer in methods.issuers.items()),
+        *((name, domain.keys.generation) for name, domain in methods.domains.items()),
+    ]

@@ -31,13 +31,14 @@ if TYPE_CHECKING:
 
 MAX_BODY: Final = 16 * 1024
 MOST: Final = 1000  # entries of one answer
+CLAIM_SHAPE: Final = "issuer|claim|value, the value in lower case"
 SHAPES: Final = {
     Target.TOKEN: (
         r"[^|]+\|.+|[0-9a-f]{16}",
         "issuer|jti, or the first 16 hex digits of the token's SHA-256",
     ),
     Target.CLIENT: (r"[^|]+\|.+", "issuer|client_id"),
-    Target.CLAIM: (r"[^|]+\|[^|]+\|[^A-Z]+", "issuer|claim|value, the value in lower case"),
+    Target.CLAIM: (r"[^|]+\|[^|]+\|.+", CLAIM_SHAPE),
     Target.SESSION: (r"[^|]+\|.+", "issuer|sid"),
     Target.CERTIFICATE: (r"[A-Za-z0-9_-]{43}", "the certificate's SHA-256 in base64url, 43 characters"),
 }
@@ -179,6 +180,8 @@ def _revocation(wanted: Wanted, now: float) -> Revocation | str:
     shape = SHAPES.get(target)
     if shape is not None and not re.fullmatch(shape[0], wanted.value):
         return f"The value of a {target.value} is {shape[1]}."
+    if target is Target.CLAIM and (claim := wanted.value.split("|", 2)[2]) != claim.lower():
+        return f"The value of a claim is {CLAIM_SHAPE}."  # not of ASCII alone: it would hit nobody
     if before is not None and target not in DATED:
         return f"A {target.value} is not issued anew: leave out issued_before; it is locked."
     if before is not None and wanted.lock:

@@ -30,6 +30,21 @@ def check_workers(settings: Settings, workers: int, findings: Findings) -> None:
             f"with state in memory each of {workers} workers would grant every limit in full",
             "keep the state in Redis (docs/redis.md), or run one worker: `--workers 1`",
         )
+    if workers > 1 and settings.assertions.private_key is None and _has_readers(settings):
+        findings.add(
+            ("assertions", "private_key"),
+            f"each of {workers} workers would sign assertions with a key of its own, which nobody publishes",
+            "write a key that all of them read: `openssl genpkey -algorithm ed25519 -out assertions.key`",
+        )
+
+
+def _has_readers(settings: Settings) -> bool:
+    """Tell whether somebody is known to verify our assertions."""
+    return settings.assertions.single_use or any(
+        backend.audience is not None
+        or (backend.exchange is not None and backend.exchange.subject == "assertion")
+        for backend in settings.backends.values()
+    )
 
 
 def share_of_worker(compilation: Compilation, number: int, workers: int) -> Compilation:

@@ -77,7 +77,9 @@ def compile_signals(
         findings: Takes what is wrong.
         report: Told a transmitter's issuer, and what happened to its keys.
     """
-    longest = max((issuer.max_lifetime for issuer in settings.identity.issuers), default=0.0) + SLACK
+    lifetimes = [issuer.max_lifetime for issuer in settings.identity.issuers]
+    lifetimes += [domain.max_lifetime for domain in settings.identity.trust_domains.values()]
+    longest = max(lifetimes, default=0.0) + SLACK
     feeds = []
     for index, one in enumerate(settings.identity.signals):
         place: Place = ("identity", "signals", index)

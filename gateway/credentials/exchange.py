@@ -165,12 +165,12 @@ class TokenExchange:
     def find(self, call: Call, permit: Permit, now: float, /) -> Credential | None:
         """Return a token that was obtained for the same proof. See `core.ports.Onward`."""
         del call
-        held = self._held.get(_key(permit))
+        held = self._held.get(self._key(permit))
         return held.credential if held is not None and held.since <= now < held.until else None
 
     async def obtain(self, call: Call, permit: Permit, now: float, /) -> Credential:
         """Exchange; joins an exchange that is under way. See `core.ports.Onward`."""
-        key = _key(permit)
+        key = self._key(permit)
         held = self._held.get(key)
         if held is None or not held.since <= now < held.until:
             held = await self._join(key, call, permit, now)
@@ -192,6 +192,18 @@ class TokenExchange:
             flight.add_done_callback(lambda done: self._keep(key, done))
         await asyncio.wait({flight})
         return _Held(now, now, None, STOPPED) if flight.cancelled() else flight.result()
+
+    def _key(self, permit: Permit) -> tuple[object, ...]:
+        """Name a proof: whoever shows another token, certificate or key is exchanged anew.
+
+        Where an assertion is exchanged, all that it says belongs to it: what was obtained for one model, or
+        with roles that a gateway key has lost since, says nothing about another.
+        """
+        identity = permit.identity
+        proof = (identity.key, identity.token, identity.key_id, identity.certificate, permit.route.name)
+        if self._subject == "token":
+            return proof
+        return (*proof, permit.rule, permit.model, identity.roles)
 
     def _subject_token(self, call: Call, permit: Permit, now: float) -> str:
         if self._subject == "assertion":
@@ -239,12 +251,6 @@ class TokenExchange:
         if len(self._held) >= CAPACITY:
             self._held.clear()
         self._held[key] = done.result()
-
-
-def _key(permit: Permit) -> tuple[object, ...]:
-    """Name a proof: whoever shows another token, certificate or key is exchanged anew."""
-    identity = permit.identity
-    return (identity.key, identity.token, identity.key_id, identity.certificate, permit.route.name)
 
 
 def _read(body: bytes) -> tuple[str, float]:

@@ -8,7 +8,8 @@ that nobody can make this gateway attack an issuer with tokens that he thought u
 from __future__ import annotations
 
 import asyncio
-from functools import partial
+from functools import lru_cache, partial
+from ipaddress import IPv6Address
 from typing import TYPE_CHECKING, Final, Protocol, final
 
 from gateway.core.introspection import Introspected
@@ -30,6 +31,7 @@ MAX_FLIGHTS: Final = 128  # questions under way; beyond, none is asked
 MAX_FLIGHTS_PER_ADDRESS: Final = 32
 CAPACITY: Final = 2_000  # answers remembered: 64 MiB at worst
 QUIET: Final = 10.0  # seconds for which the same failure is not reported again
+PREFIX_BYTES: Final = 8
 EVERYBODY: Final = ""  # name of the allowance of all addresses together
 
 
@@ -47,6 +49,17 @@ TOO_MANY: Final = _unchecked("the issuer is asked about as many tokens as it may
 TOO_MANY_OF_ADDRESS: Final = _unchecked("this address has shown more tokens that are none than it may")
 NO_ENDPOINT: Final = _unchecked("the issuer's introspection endpoint is not known")
 STOPPED: Final = _unchecked("the gateway is stopping")
+
+
+@lru_cache(maxsize=8192)
+def _household(address: str) -> str:
+    """Return who is behind an address: of IPv6 a whole /64, for that is what anybody has (RFC 6177)."""
+    try:
+        known = IPv6Address(address.partition("%")[0])
+    except ValueError:
+        return address
+    mapped = known.ipv4_mapped
+    return known.packed[:PREFIX_BYTES].hex() if mapped is None else str(mapped)
 
 
 class Asker(Protocol):
@@ -151,7 +164,7 @@ class IntrospectionClient:
 
     def believed(self, address: str, /) -> None:
         """Give back what a question cost an address."""
-        self._per_address.give_back(address)
+        self._per_address.give_back(_household(address))
 
     async def ask(self, token: bytes, digest: bytes, address: str, /) -> Introspected:
         """Ask about a token, or repeat what was answered a moment ago.
@@ -177,7 +190,7 @@ class IntrospectionClient:
         endpoint = self._endpoint()
         if endpoint is None:
             raise Refused(NO_ENDPOINT)
-        now = self._clock.tick()
+        now, address = self._clock.tick(), _household(address)
         if len(self._flights) >= MAX_FLIGHTS:
             raise Refused(TOO_MANY)
         if self._of_address.get(address, 0) >= MAX_FLIGHTS_PER_ADDRESS:

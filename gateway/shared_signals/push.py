@@ -25,6 +25,7 @@ if TYPE_CHECKING:
 
 MEDIA_TYPE: Final = "application/secevent+jwt"
 MAX_WAITING: Final = 16  # tokens verified at once; the transmitter sends the others again
+BODY_SECONDS: Final = 10.0  # for a whole token to arrive
 RETRY_SECONDS: Final = 1
 
 
@@ -48,12 +49,16 @@ def push_handler(
                 return _refused(401, "authentication_failed")
         if request.content_type != MEDIA_TYPE:
             return _refused(400, "invalid_request")
+        try:  # before a place is taken: who sends slowly must not hold those of others
+            async with asyncio.timeout(BODY_SECONDS):
+                token = await _body(request)
+        except TimeoutError:
+            return _refused(408, "invalid_request")
+        if token is None:
+            return _refused(413, "invalid_request")
         if room.locked():
             return web.Response(status=503, headers={hdrs.RETRY_AFTER: str(RETRY_SECONDS)})
         async with room:
-            token = await _body(request)
-            if token is None:
-                return _refused(413, "invalid_request")
             try:
                 await receiver.take(token)
             except Rejected as rejected:

@@ -15,6 +15,7 @@ if TYPE_CHECKING:
 
 MAX_VALUE_CHARACTERS = 1024
 MAX_ALIASES = 16
+SPIFFE = "spiffe://"
 
 Named = tuple[Target, str]
 
@@ -66,7 +67,7 @@ def _simple(kind: str | None, subject: Mapping[str, object], voice: Voice) -> li
     match kind:
         case "iss_sub":
             issuer, name = _text(subject, "iss"), _text(subject, "sub")
-            return [(Target.SUBJECT, f"{issuer}|{name}")] if name and issuer in voice.issuers else []
+            return _subject(issuer, name) if name and issuer in voice.issuers else []
         case "jwt_id":
             issuer, name = _text(subject, "iss"), _text(subject, "jti")
             return [(Target.TOKEN, f"{issuer}|{name}")] if name and issuer in voice.issuers else []
@@ -79,13 +80,20 @@ def _simple(kind: str | None, subject: Mapping[str, object], voice: Voice) -> li
             ]
         case "opaque":
             name = _text(subject, "id")
-            return [(Target.SUBJECT, f"{voice.issuers[0]}|{name}")] if name else []
+            return _subject(voice.issuers[0], name) if name else []
         case "uri":
             uri = _text(subject, "uri")
-            domains = [issuer for issuer in voice.issuers if issuer.startswith("spiffe://")]
+            domains = [issuer for issuer in voice.issuers if issuer.startswith(SPIFFE)]
             return [(Target.SUBJECT, uri)] if any(uri.startswith(f"{each}/") for each in domains) else []
         case _:
             return []
+
+
+def _subject(issuer: str, name: str) -> list[Named]:
+    """Name a subject as `Identity.key` does: a workload is its SPIFFE ID, and its domain's alone."""
+    if issuer.startswith(SPIFFE):
+        return [(Target.SUBJECT, name)] if name.startswith(f"{issuer}/") else []
+    return [(Target.SUBJECT, f"{issuer}|{name}")]
 
 
 def _session(session: object, voice: Voice) -> list[Named]:

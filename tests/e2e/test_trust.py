@@ -360,6 +360,36 @@ def test_trust_domains_are_federated_and_withdrawn(own: World, model: Backend) -
     assert (True, True) == (closed, served.startswith(b"HTTP/1.1 200"))
 
 
+def test_a_workload_s_answer_runs_as_long_as_its_domain_has_the_key(own: World, model: Backend) -> None:
+    """Looked at four times a second it goes on; when the bundle drops the key of its JWT-SVID, it ends."""
+    now = SystemClock().wall()
+    one, two = Ca("ca", now), Ca("two", now)
+    workload = "spiffe://one.example/robot/a"
+    robot = Issued(*one.issue(workload).write(own.directory, "robot"))
+    old, new = Signer(generate_key("ES256")), Signer(generate_key("ES256"))
+    (own.directory / "one.json").write_bytes(write_bundle([one.certificate], [old.jwk]))
+    (own.directory / "two.pem").write_bytes(two.pem)
+    claims = {"sub": workload, "aud": ["model-gateway"], "exp": int(now) + 600}
+    token = old.sign(claims, {"alg": "ES256", "kid": old.kid, "typ": "JWT"}).decode()
+    change = "researcher: {groups: [ml-research]}", f'researcher: {{spiffe: ["{workload}"]}}'
+    path, body = "/limited/v1/chat/completions", prompt("drip", stream=True)
+    with (
+        started(own, model, change=change, domains=DOMAINS.format(directory=own.directory)) as gateway,
+        own.http(gateway, token, robot) as client,
+        client.stream("POST", path, json=body) as answer,
+    ):
+        lines = answer.iter_lines()
+        began = time.monotonic()
+        while time.monotonic() - began < 1.0:  # four looks
+            assert not next(lines).startswith("event: error")
+        bundle = write_bundle([one.certificate], [new.jwk], sequence=2)
+        write_new(own.directory / "one.json", bundle, force=True)
+        assert "event: error" in lines
+        record = gateway.record(answer.headers["x-request-id"])
+
+    assert (200, "failed", "token-key-unknown") == (answer.status_code, record["outcome"], record["reason"])
+
+
 def test_a_chain_that_the_client_sends(own: World, model: Backend) -> None:
     """An intermediate that only the client knows leads to the root; revoking it ends what it vouched for."""
     now = SystemClock().wall()

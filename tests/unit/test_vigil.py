@@ -15,7 +15,7 @@ from gateway.core.refusal import Reason, Refusal
 from gateway.core.revocation import Revocation, Target
 from gateway.core.route import Continuous, RouteTable
 from gateway.core.signals import NO_RISK
-from gateway.stages.identify import Identification, Issuer, RoleMap, RoleRule
+from gateway.stages.identify import Domain, Identification, Issuer, RoleMap, RoleRule
 from gateway.vigil import Vigil
 from tests.doubles.line import CERTIFICATE, Line
 from tests.doubles.outside import WALL
@@ -66,7 +66,8 @@ class Own:
 
     def __init__(self) -> None:
         self.generation = 1
-        self.key: GatewayKey | None = GatewayKey("k", "ada", frozenset(), bytes(32), ADA.issued, WALL + 1000)
+        self.known = GatewayKey("k", "ada", frozenset(), bytes(32), ADA.issued, WALL + 1000)
+        self.key: GatewayKey | None = self.known
 
     def find(self, id: str, /) -> GatewayKey | None:
         return self.key
@@ -95,6 +96,7 @@ class World:
         self.held = Held()
         self.keys = Keys()
         self.own = Own()
+        self.domain = Keys()
         self.rules = [RoleRule("reader", groups=frozenset({"readers"}))]
         self.issuers = [Issuer("https://idp", self.keys, "aud", frozenset({"ES256"}))]
         self.gateway = self.line.gateway
@@ -107,6 +109,7 @@ class World:
         identification = Identification(
             self.issuers,
             keys=self.own,
+            domains=[Domain("example.org", self.domain, "aud")],
             roles=RoleMap(self.rules),
             revocations=self.held,
             anonymous_roles=frozenset({"x"}),
@@ -229,6 +232,19 @@ def test_a_key_that_is_gone_ends_at_once(world: World) -> None:
     assert 1 == world.vigil.cuts["keys"]
 
 
+def test_a_trust_domain_s_key_that_is_gone_ends_at_once(world: World) -> None:
+    """A workload with a JWT-SVID goes on as long as its domain has the key, and no longer."""
+    workload = "spiffe://example.org/batch"
+    cut = world.run(replace(ADA, key=workload, issuer="spiffe://example.org", spiffe_id=workload))
+    world.sweep()
+    assert [] == cut.refusals
+    world.domain.has_it = False
+    world.domain.generation += 1
+    world.sweep()
+
+    assert ["token-key-unknown"] == reasons(cut)
+
+
 def test_a_gateway_key_that_is_gone_ends_at_once(world: World) -> None:
     """With the next look after its file has changed."""
     cut = world.run(replace(ADA, token=None, key_id="k", methods=("key",)))
@@ -239,6 +255,26 @@ def test_a_gateway_key_that_is_gone_ends_at_once(world: World) -> None:
 
     assert ["key-unknown"] == reasons(cut)
     assert 1 == world.vigil.cuts["keys"]
+
+
+@pytest.mark.parametrize(
+    ("key", "reason"),
+    [({"scopes": frozenset()}, "scope-missing"), ({"certificates": frozenset({"other"})}, "key-binding")],
+)
+def test_a_gateway_key_that_may_less_ends(world: World, key: dict[str, Any], reason: str) -> None:
+    """Its scopes and its binding are those of its file, not those of when the answer began."""
+    scopes = frozenset({"models:chat"})
+    required = replace(world.line.route.require, token=False, key=True, scopes=scopes)
+    world.own.key = replace(world.own.known, scopes=scopes)
+    world.swap(require=required)
+    cut = world.run(replace(ADA, token=None, key_id="k", methods=("key", "mtls"), scopes=scopes))
+    world.sweep()
+    assert [] == cut.refusals
+    world.own.key = replace(world.own.key, **key)
+    world.own.generation += 1
+    world.sweep()
+
+    assert [reason] == reasons(cut)
 
 
 @pytest.mark.parametrize("where", ["early", "late"])

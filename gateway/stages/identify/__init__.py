@@ -26,7 +26,7 @@ from gateway.stages.identify.identity import anonymous, from_certificate, from_k
 from gateway.stages.identify.issuer import Issuer
 from gateway.stages.identify.opaque import OpaqueIssuer, OpaqueIssuers, verify_opaque
 from gateway.stages.identify.possession import Possession, ProofRules
-from gateway.stages.identify.proven_since import current_roles, revoked, unkeyed
+from gateway.stages.identify.proven_since import current, current_roles, revoked, unkeyed
 from gateway.stages.identify.roles import RoleMap, RoleRule
 from gateway.stages.identify.svid import Domain, claimed, verify_svid
 
@@ -48,6 +48,7 @@ __all__ = [
     "ProofRules",
     "RoleMap",
     "RoleRule",
+    "current",
     "current_roles",
     "identify",
     "next_nonce",

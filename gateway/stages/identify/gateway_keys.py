@@ -73,10 +73,17 @@ def verify_key(
         return WRONG
     if not now < accepted.expires:
         return EXPIRED if is_current else ROTATED
-    return _check_binding(key, certificate, address) or accepted
+    return check_place(key, certificate, address) or accepted
 
 
-def _check_binding(key: GatewayKey, certificate: PeerCertificate | None, address: str) -> Refusal | None:
+def check_place(key: GatewayKey, certificate: PeerCertificate | None, address: str) -> Refusal | None:
+    """Check that a key is used where it may be.
+
+    Args:
+        key: It is good.
+        certificate: The connection's certificate, checked, or None.
+        address: The peer's address, or "unix".
+    """
     if key.is_bound:
         if certificate is None:
             return NO_CERTIFICATE

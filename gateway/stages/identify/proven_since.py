@@ -6,19 +6,24 @@ credential is verified once, here only what its proof rested on is looked at aga
 
 from __future__ import annotations
 
+from dataclasses import replace
 from typing import TYPE_CHECKING, Final
 
 from gateway.core.refusal import Reason, Refusal, Refused
 from gateway.stages.identify.claims import invalid
+from gateway.stages.identify.gateway_keys import check_place
 from gateway.stages.identify.roles import Facts, find_claim
+from gateway.stages.identify.svid import ALGORITHMS as SVID_ALGORITHMS
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
     from gateway.core.gateway_key import GatewayKey
-    from gateway.core.identity import Identity, PeerCertificate
+    from gateway.core.identity import Identity, Peer, PeerCertificate
     from gateway.core.revocation import Revocation
     from gateway.stages.identify import Identification
+
+SPIFFE: Final = "spiffe://"  # and the trust domain's name: the issuer of JWT-SVIDs
 
 ISSUER_GONE: Final = Refusal(Reason.TOKEN_ISSUER_UNKNOWN, "The token's issuer is no longer accepted here.")
 NO_KEY: Final = Refusal(Reason.KEY_UNKNOWN, "The key is no longer accepted here.")
@@ -31,29 +36,35 @@ def revoked(found: Revocation) -> Refusal:
     return Refusal(Reason.REVOKED, note=f"revocation {found.id} of {found.target.value}: {found.reason}")
 
 
-def unkeyed(identity: Identity, methods: Identification, now: float) -> Refusal | None:
+def unkeyed(identity: Identity, peer: Peer, methods: Identification, now: float) -> Refusal | None:
     """Tell whether the key that a token was verified with is gone, or its issuer, or a gateway key.
 
     Args:
         identity: Who was proven.
+        peer: The other end of the connection: a gateway key may be bound to it since.
         methods: What is trusted now.
         now: Seconds since the epoch.
 
     Returns:
-        `TOKEN_ISSUER_UNKNOWN`, `TOKEN_KEY_UNKNOWN`, `KEY_UNKNOWN` or `KEY_EXPIRED`; None if all are there,
-        or no key was involved.
+        `TOKEN_ISSUER_UNKNOWN`, `TOKEN_KEY_UNKNOWN`, `KEY_UNKNOWN`, `KEY_EXPIRED` or `KEY_BINDING`; None if
+        all are there, or no key was involved.
     """
     if identity.key_id is not None:
-        return _over(identity, None if methods.keys is None else methods.keys.find(identity.key_id), now)
+        key = None if methods.keys is None else methods.keys.find(identity.key_id)
+        return _over(identity, key, now) or (key and check_place(key, peer.certificate, peer.address))
     if "jwt" not in identity.methods:
         return None
+    # a token is an issuer's or a trust domain's by what it says, never both: see `svid.claimed`
     issuer = methods.issuers.get(identity.issuer)
-    if issuer is None:
+    domain = None if issuer is not None else methods.domains.get(identity.issuer.removeprefix(SPIFFE))
+    if issuer is not None:
+        keys, algorithms = issuer.keys, issuer.algorithms
+    elif domain is not None:
+        keys, algorithms = domain.keys, SVID_ALGORITHMS
+    else:
         return ISSUER_GONE
-    keys, kid = issuer.keys, identity.signing_key
-    for algorithm in issuer.algorithms:
-        if keys.find(kid, algorithm) is not None:
-            return None
+    if any(keys.find(identity.signing_key, algorithm) is not None for algorithm in algorithms):
+        return None
     return KEY_GONE
 
 
@@ -63,6 +74,22 @@ def _over(identity: Identity, key: GatewayKey | None, now: float) -> Refusal | N
         return NO_KEY
     until = key.expires if identity.issued == key.issued else min(key.previous_until, key.expires)
     return None if now < until else ENDED
+
+
+def current(identity: Identity, certificate: PeerCertificate | None, methods: Identification) -> Identity:
+    """Return an identity with what is configured of it now: its roles, and what a gateway key gives.
+
+    Args:
+        identity: As for `current_roles`.
+        certificate: Likewise.
+        methods: Likewise.
+
+    Raises:
+        Refused: Likewise.
+    """
+    now = replace(identity, roles=current_roles(identity, certificate, methods))
+    key = None if now.key_id is None or methods.keys is None else methods.keys.find(now.key_id)
+    return now if key is None else replace(now, groups=key.groups, scopes=key.scopes, bound=key.is_bound)
 
 
 def current_roles(
@@ -100,7 +127,7 @@ def current_roles(
         groups = frozenset(key.groups if key is not None else ())
         facts = Facts(groups=groups, subject=identity.key, spiffe_id=identity.spiffe_id, certificates=names)
         return methods.roles.roles(facts) | (key.roles if key is not None else frozenset())
-    elif identity.methods == ("mtls",):
+    elif identity.methods == ("mtls",) or "jwt" in identity.methods:  # a JWT-SVID says no more
         facts = Facts(spiffe_id=identity.spiffe_id, certificates=names)
     else:
         return identity.roles  # what another server said of a token is not asked again

@@ -151,6 +151,8 @@ async def test_what_is_revoked(ask: Ask, fleet: Fleet, body: dict[str, Any], bef
         {"target": "token", "value": "0123456789ABCDEF"},
         {"target": "client", "value": "notebook"},
         {"target": "session", "value": "sid"},
+        {"target": "claim", "value": "https://idp|email|Ada@example.org"},
+        {"target": "claim", "value": "https://idp|email|\u00c9va@example.org"},
         {"target": "certificate", "value": "AA:BB:CC"},
     ],
 )

@@ -65,6 +65,20 @@ def test_memory_is_for_one(directory: Directory, text: str) -> None:
     assert "`--workers 1`" in problem.mend
 
 
+def test_assertions_need_one_key(directory: Directory) -> None:
+    """Where somebody verifies them: the key that is published would be none of those that sign."""
+    text = simple(more=SHARED).replace("private_key: certs/assertions.key", "single_use: true")
+    loaded = directory.load(text)
+    compile_settings(loaded, directory.path, CLOCK, workers=1)
+    with pytest.raises(ConfigurationError) as caught:
+        compile_settings(loaded, directory.path, CLOCK, workers=2)
+    [problem] = caught.value.problems
+
+    assert problem.message.startswith("each of 2 workers would sign assertions with a key of its own")
+    for unread in (text.replace(", single_use: true", ""), simple(more=SHARED)):
+        assert compile_settings(directory.load(unread), directory.path, CLOCK, workers=2)
+
+
 def test_parts_are_never_nothing() -> None:
     """A bound of one is one for each."""
     assert [1, 1, 2, 4] == [part(whole, 3) for whole in (1, 3, 4, 10)]

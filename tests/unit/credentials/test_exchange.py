@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+from dataclasses import replace
 from types import SimpleNamespace
 from typing import TYPE_CHECKING, Any
 from urllib.parse import parse_qs
@@ -65,15 +66,21 @@ class Asked:
         )
 
     async def obtain(
-        self, who: Identity | None = None, *, token: str | None = TOKEN, route: str = "chat"
+        self,
+        who: Identity | None = None,
+        *,
+        token: str | None = TOKEN,
+        route: str = "chat",
+        model: str = "m",
+        rule: str = "r",
     ) -> Credential | Refusal:
         """Do as the line does: what is held, or else obtain it."""
         headers = {} if token is None else {b"authorization": f"Bearer {token}".encode()}
         call = SimpleNamespace(id="request-1", headers=headers)
         permit = SimpleNamespace(
             identity=who or identity(),
-            model="m",
-            rule="r",
+            model=model,
+            rule=rule,
             route=SimpleNamespace(name=route, backend="llama"),
         )
         try:
@@ -177,6 +184,26 @@ async def test_another_proof_has_another_token(
     assert isinstance(first, Credential)
     assert isinstance(second, Credential)
     assert first.fields != second.fields
+
+
+@pytest.mark.parametrize(
+    "other", [{"model": "n"}, {"rule": "s"}, {"who": identity(key_id="k", roles=frozenset({"less"}))}]
+)
+async def test_another_assertion_has_another_token(provider: Provider, other: dict[str, Any]) -> None:
+    """What was obtained for one model, rule and roles is not sent for others; a caller's own token is no less his."""
+    by_assertion, by_token = Asked(provider, subject="assertion"), Asked(provider)
+    same = identity(key_id="k", token="0" * 16, roles=frozenset({"more"}))
+    if "who" in other:
+        other["who"] = replace(other["who"], token="0" * 16)
+    first = [await one.obtain(same) for one in (by_assertion, by_token)]
+    provider.say = answering(granted("another"))
+    second = [await one.obtain(**{"who": same, **other}) for one in (by_assertion, by_token)]
+    for one in (by_assertion, by_token):
+        await one.exchange.stop()
+        await one.fetcher.close()
+
+    assert first[0] != second[0]
+    assert first[1] == second[1]
 
 
 async def test_one_exchange_for_all_who_wait(provider: Provider, asked: Asked) -> None:

@@ -277,6 +277,21 @@ async def test_tokens_that_are_none_cost_their_address(provider: Provider, pki: 
     await one.client.stop()
 
 
+async def test_the_addresses_of_one_network_are_one(provider: Provider, pki: DevelopmentPki) -> None:
+    """Of IPv6 everybody has 2^64: they share an allowance; an IPv4 address is the same however it is written."""
+    one = Asked(provider, pki, rate_per_address=(2, 1.0))
+    found = [await one.ask(f"bad-{number}", f"2001:db8::{number:x}") for number in range(40)]
+    four = [await one.ask(f"four-{address}", address) for address in ("10.0.0.1", "::ffff:10.0.0.1")]
+    one.client.believed("2001:db8::ffff")
+
+    assert [GOOD] * 4 == found[:2] + four
+    assert 2 == found.count(GOOD)
+    assert isinstance(await one.ask("four", "10.0.0.1"), Refusal)
+    assert GOOD == await one.ask("next", "2001:db8::1:0:0:1")
+    assert GOOD == await one.ask("other", "2001:db8:0:1::1")
+    await one.client.stop()
+
+
 async def test_an_issuer_is_never_flooded(provider: Provider, pki: DevelopmentPki) -> None:
     """From however many addresses: no more questions than it can bear, and the refused address is not charged."""
     one = Asked(provider, pki, rate=(10, 1.0), rate_per_address=(1, 1.0))

@@ -2,13 +2,15 @@
 
 from __future__ import annotations
 
+import asyncio
 from typing import TYPE_CHECKING
 
 import msgspec
 import pytest
 from aiohttp import web
 
-from gateway.shared_signals.push import MEDIA_TYPE, push_handler
+from gateway.shared_signals import push
+from gateway.shared_signals.push import MAX_WAITING, MEDIA_TYPE, push_handler
 
 from .parts import World, claims, signed
 
@@ -83,6 +85,27 @@ async def test_a_body_without_end_is_not_read(aiohttp_client: AiohttpClient) -> 
     client = await served(aiohttp_client, World())
 
     assert (413, {"err": "invalid_request"}) == await send(client, b"x" * 20_000)
+
+
+async def test_who_sends_slowly_holds_up_nobody(
+    aiohttp_client: AiohttpClient, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """However many strangers begin a token and never end it: a transmitter is heard, and they are let go."""
+    monkeypatch.setattr(push, "BODY_SECONDS", 0.5)
+    client = await served(aiohttp_client, World(), None)
+    head = (
+        f"POST /signals/idp HTTP/1.1\r\nHost: x\r\nContent-Type: {MEDIA_TYPE}\r\nContent-Length: 9\r\n\r\nx"
+    )
+    strangers = [await asyncio.open_connection(client.host, client.port) for _ in range(MAX_WAITING)]
+    for _, writer in strangers:
+        writer.write(head.encode())
+    statuses = {(await send(client, signed(claims(jti=f"j-{number}"))))[0] for number in range(20)}
+    answers = {(await reader.readline()).split()[1] for reader, _ in strangers}
+    for _, writer in strangers:
+        writer.close()
+
+    assert {202} == statuses
+    assert {b"408"} == answers
 
 
 async def test_what_cannot_be_made_durable_comes_again(aiohttp_client: AiohttpClient) -> None:

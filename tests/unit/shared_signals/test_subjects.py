@@ -22,6 +22,12 @@ SESSION = {"format": "opaque", "id": "s-1"}
         ({"subject_type": "iss-sub", "iss": ISSUER, "sub": "alice"}, [(Target.SUBJECT, f"{ISSUER}|alice")]),
         ({"format": "iss_sub", "iss": "https://evil.example.org", "sub": "alice"}, []),
         ({"format": "iss_sub", "iss": ISSUER, "sub": ""}, []),
+        (
+            {"format": "iss_sub", "iss": "spiffe://example.org", "sub": "spiffe://example.org/a"},
+            [(Target.SUBJECT, "spiffe://example.org/a")],
+        ),
+        ({"format": "iss_sub", "iss": "spiffe://example.org", "sub": "spiffe://example.org.evil/a"}, []),
+        ({"format": "iss_sub", "iss": "spiffe://example.org", "sub": f"{ISSUER}|alice"}, []),
         ({"format": "iss_sub", "iss": ISSUER, "sub": ["alice"]}, []),
         ({"format": "iss_sub", "iss": ISSUER, "sub": "x" * 1025}, []),
         ({"format": "jwt_id", "iss": ISSUER, "jti": "t-1"}, [(Target.TOKEN, f"{ISSUER}|t-1")]),

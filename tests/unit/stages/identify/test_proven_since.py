@@ -3,23 +3,28 @@
 from __future__ import annotations
 
 from dataclasses import replace
+from ipaddress import ip_network
 
 import pytest
 
 from gateway.core.gateway_key import GatewayKey
+from gateway.core.identity import Peer
 from gateway.core.refusal import Reason, Refused
 from gateway.core.revocation import Revocation, Target
 from gateway.stages.identify import (
+    Domain,
     Identification,
     RoleMap,
     RoleRule,
+    current,
     current_roles,
     identify,
     revoked,
     unkeyed,
 )
-from tests.unit.stages.identify.parts import NOW, HeldKeys, call, certificate, idp, issuer, signer
+from tests.unit.stages.identify.parts import NOW, HeldKeys, call, certificate, forge, idp, issuer, signer
 
+PEER = Peer("192.0.2.1", 1234)
 RESEARCHER = RoleRule("researcher", groups=frozenset({"ml"}))
 NOTEBOOK = RoleRule("notebook", clients=frozenset({"curl"}))
 ROOT = RoleRule("root", roles_from_token=frozenset({"root"}))
@@ -44,15 +49,15 @@ async def test_a_key_that_is_gone() -> None:
     methods = Identification([issuer("EdDSA", "ES256", keys=keys)])
     identity = await identify(call(idp().mint()), methods, NOW)
     by_certificate = await identify(call(peer=certificate()), methods, NOW)
-    assert unkeyed(identity, methods, NOW) is None
+    assert unkeyed(identity, PEER, methods, NOW) is None
     keys.replace(signer("ES256", "second"))
-    gone = unkeyed(identity, methods, NOW)
-    stranger = unkeyed(identity, Identification([issuer(name="https://other.example.org")]), NOW)
+    gone = unkeyed(identity, PEER, methods, NOW)
+    stranger = unkeyed(identity, PEER, Identification([issuer(name="https://other.example.org")]), NOW)
 
     assert gone is not None
     assert stranger is not None
     assert (Reason.TOKEN_KEY_UNKNOWN, Reason.TOKEN_ISSUER_UNKNOWN) == (gone.reason, stranger.reason)
-    assert unkeyed(by_certificate, methods, NOW) is None
+    assert unkeyed(by_certificate, PEER, methods, NOW) is None
 
 
 @pytest.mark.parametrize("roles", [(RESEARCHER,), (NOTEBOOK,), (ROOT,), (BATCH, WORKLOAD), ()])
@@ -115,19 +120,21 @@ KEY = GatewayKey(
         (None, NOW - 100, Reason.KEY_UNKNOWN),
         (KEY, NOW - 1000, Reason.KEY_UNKNOWN),
         (replace(KEY, expires=NOW), NOW - 100, Reason.KEY_EXPIRED),
+        (replace(KEY, certificates=frozenset({"other"})), NOW - 100, Reason.KEY_BINDING),
+        (replace(KEY, networks=(ip_network("10.0.0.0/8"),)), NOW - 100, Reason.KEY_BINDING),
         (replace(KEY, previous_until=NOW), NOW - 500, Reason.KEY_EXPIRED),
     ],
 )
 async def test_a_gateway_key_that_is_over(
     key: GatewayKey | None, issued: float, reason: Reason | None
 ) -> None:
-    """Removed, replaced twice, replaced and over, cut short: what runs by it is no longer proven."""
+    """Removed, replaced twice, replaced and over, cut short, bound to another place: what runs by it is no longer proven."""
     identity = replace(
         await identify(call(), Identification(anonymous_roles=frozenset()), NOW),
         methods=("key",), key_id="k-1", issued=issued,
     )  # fmt: skip
-    found = unkeyed(identity, Identification(keys=Own(key)), NOW)
-    gone = unkeyed(identity, Identification(), NOW)
+    found = unkeyed(identity, PEER, Identification(keys=Own(key)), NOW)
+    gone = unkeyed(identity, PEER, Identification(), NOW)
 
     assert reason is (None if found is None else found.reason)
     assert gone is not None
@@ -162,3 +169,41 @@ async def test_a_client_is_optional() -> None:
     identity = replace(await identify(call(idp().mint()), methods, NOW), client_id=None, claims={})
 
     assert frozenset() == current_roles(identity, None, methods)
+
+
+async def test_a_trust_domain_whose_key_is_gone() -> None:
+    """A JWT-SVID rests on its domain's keys as a token does on its issuer's; its roles are those of its name."""
+    keys = HeldKeys(signer())
+    methods = Identification(
+        [issuer()], domains=[Domain("example.org", keys, "gw")], roles=RoleMap([WORKLOAD])
+    )
+    text: dict[str, object] = {"alg": "ES256", "kid": signer().kid, "typ": "JWT"}
+    svid: dict[str, object] = {"sub": "spiffe://example.org/batch", "aud": ["gw"], "exp": int(NOW) + 300}
+    identity = await identify(call(forge(text, svid)), methods, NOW)
+    assert unkeyed(identity, PEER, methods, NOW) is None
+    assert frozenset({"workload"}) == identity.roles == current_roles(identity, None, methods)
+    assert frozenset() == current_roles(identity, None, Identification(domains=methods.domains.values()))
+    keys.replace(signer("ES256", "second"))
+    gone = unkeyed(identity, PEER, methods, NOW)
+    stranger = unkeyed(identity, PEER, Identification([issuer()]), NOW)
+
+    assert gone is not None
+    assert stranger is not None
+    assert (Reason.TOKEN_KEY_UNKNOWN, Reason.TOKEN_ISSUER_UNKNOWN) == (gone.reason, stranger.reason)
+
+
+async def test_rights_of_a_gateway_key_are_those_of_its_file() -> None:
+    """Groups and scopes that were taken from it are gone; whoever shows something else keeps what it says."""
+    stranger = await identify(call(), Identification(anonymous_roles=frozenset({"old"})), NOW)
+    identity = replace(stranger, methods=("key",), key_id="k-1", scopes=frozenset({"chat"}), bound=True)
+    methods = Identification(keys=Own(KEY), anonymous_roles=frozenset({"new"}))
+    found = current(identity, None, methods)
+
+    assert (("ml",), frozenset(), False, frozenset({"own"})) == (
+        found.groups,
+        found.scopes,
+        found.bound,
+        found.roles,
+    )
+    assert replace(stranger, roles=frozenset({"new"})) == current(stranger, None, methods)
+    assert frozenset({"chat"}) == current(identity, None, Identification()).scopes
