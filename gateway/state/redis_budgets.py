@@ -4,7 +4,8 @@ A busy account costs no round trip: its share lasts for some seconds and is rene
 quiet one costs exactly one, whatever the number of budgets: their commands leave in one write. Shares that
 nobody needs go back within seconds; those of a process that died, when their lease lapses. Together,
 everything used, set aside and held never exceeds a quota, but for answers that used more than anybody
-could foresee, and what a process that died had spent since its last report, a second before.
+could foresee, what a process that died had spent since its last report, a second before, and what one that
+was cut off for longer than its lease reports late.
 
 When the store does not answer within its timeout nobody knows whether there is room, so there is none;
 unless the route says that a local share of its budgets may answer instead.

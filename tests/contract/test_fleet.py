@@ -125,6 +125,8 @@ async def play(server: RunningServer, budget: Budget, steps: list[tuple[str, obj
                 case "flush":
                     await fleet.flush(int(first))  # type: ignore[call-overload]
                 case "wait":
+                    for worker in range(WORKERS):  # whoever lives reports long before its lease lapses
+                        await fleet.flush(worker)
                     clock.now += float(first)  # type: ignore[arg-type]
                     for worker in range(WORKERS if fleet.held else 0):
                         await fleet.flush(worker)  # what runs is renewed, as it would be
@@ -140,7 +142,7 @@ async def play(server: RunningServer, budget: Budget, steps: list[tuple[str, obj
 @pytest.mark.slow
 @pytest.mark.timeout(240)
 @pytest.mark.parametrize(
-    "budget", [daily(200), rolling(200, 20.0), level(12)], ids=["calendar", "rolling", "level"]
+    "budget", [daily(60), rolling(60, 20.0), level(6)], ids=["calendar", "rolling", "level"]
 )
 def test_never_more_than_the_limit(server: RunningServer, budget: Budget) -> None:
     """Whatever any process does or whenever it dies: used and set aside stay within the limit.
@@ -148,7 +150,7 @@ def test_never_more_than_the_limit(server: RunningServer, budget: Budget) -> Non
     But for what a process that died had spent and not reported: a second's worth.
     """
 
-    @settings(max_examples=60, deadline=None, suppress_health_check=list(HealthCheck))
+    @settings(max_examples=100, deadline=None, suppress_health_check=list(HealthCheck))
     @given(STEPS)
     def story(steps: list[tuple[str, object, object]]) -> None:
         asyncio.run(play(server, budget, steps))
