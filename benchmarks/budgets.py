@@ -1,6 +1,6 @@
 """What budgets cost: CPU per request, round trips per thousand requests, memory per identity.
 
-    python benchmarks/limits.py [memory|redis]
+    python benchmarks/budgets.py [memory|redis]
 
 Redis is started by the program itself, on a free port. CPU is that of this process alone.
 """
