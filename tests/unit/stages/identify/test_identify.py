@@ -488,6 +488,41 @@ async def test_whoever_is_revoked_is_nobody(request_: Callable[[], Call], key: s
     assert key == (await identify(request, methods, NOW)).key
 
 
+STEPS = st.one_of(
+    st.tuples(st.just("wait"), st.integers(1, 60)),
+    st.tuples(st.sampled_from(("withdraw", "publish")), st.just(0)),
+    st.tuples(st.sampled_from(("revoke", "lift")), st.integers(0, 2)),
+    st.tuples(st.just("ask"), st.integers(0, 2)),
+)
+
+
+@given(st.lists(STEPS, max_size=30))
+async def test_no_token_outlives_its_end_its_key_or_its_revocation(steps: list[tuple[str, int]]) -> None:
+    """Whatever was remembered before: accepted are exactly unexpired, unrevoked tokens of a published key."""
+    keys, held, now, is_published = HeldKeys(signer()), Held(), NOW, True
+    methods = Identification([issuer("ES256", keys=keys)], revocations=held)
+    lifetimes = {"alice": 20, "bob": 80, "carol": 160}
+    names = list(lifetimes)
+    requests = [call(idp().mint(name, expires_in=seconds)) for name, seconds in lifetimes.items()]
+    for step, value in [*steps, ("ask", 0), ("ask", 1), ("ask", 2)]:
+        if step == "wait":
+            now += value
+        elif step in ("withdraw", "publish"):
+            is_published = step == "publish"
+            keys.replace(signer() if is_published else signer("ES256", "second"))
+        elif step in ("revoke", "lift"):
+            key = f"{ISSUER}|{names[value]}"
+            held.revoked = held.revoked | {key} if step == "revoke" else held.revoked - {key}
+            held.version += 1
+        else:
+            ends = NOW + lifetimes[names[value]] + 30  # the skew that every date is given
+            is_good = is_published and now < ends and f"{ISSUER}|{names[value]}" not in held.revoked
+            if is_good:
+                assert names[value] == (await identify(requests[value], methods, now)).subject
+            else:
+                await reason_of(requests[value], methods, now)
+
+
 async def test_revocations_are_looked_up_once_per_change() -> None:
     """A warm caller costs no look-up; every change costs each of them one."""
     held = Held()
