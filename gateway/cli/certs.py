@@ -26,7 +26,8 @@ examples:
   gateway certs issue to-llama --authority backends
       what the gateway shows to a backend
   gateway certs revoke certs/batch.pem
-      puts it on certs/clients.crl; give that to server.tls.revocation_list
+      puts it on certs/clients.crl; give that to server.tls.revocation_list, and for certificates of a
+      trust domain to identity.trust_domains.NAME.revocation_list: neither list counts for the other's
   gateway certs bundle --keys tokens/jwks.json
       certs/bundle.json, a SPIFFE bundle of the clients' authority and of those keys; the configuration names
       it: identity.trust_domains.example.org.bundle: file:certs/bundle.json

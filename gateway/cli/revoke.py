@@ -56,7 +56,9 @@ def add(subparsers: argparse._SubParsersAction[argparse.ArgumentParser]) -> None
         formatter_class=argparse.RawDescriptionHelpFormatter,
     )
     whom = parser.add_mutually_exclusive_group(required=True)
-    whom.add_argument("--subject", metavar="KEY", help="`issuer|subject`, SPIFFE ID or distinguished name")
+    whom.add_argument(
+        "--subject", metavar="KEY", help="`issuer|subject`, `key|SUBJECT`, SPIFFE ID or distinguished name"
+    )
     whom.add_argument("--identity", metavar="PATTERN", help="every key or SPIFFE ID that fits; * is any text")
     whom.add_argument("--client", metavar="CLIENT", help="`issuer|client_id`")
     whom.add_argument("--token", metavar="FILE", help="the token in this file; - reads it from the input")

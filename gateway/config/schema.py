@@ -22,7 +22,7 @@ from gateway.config.upstream import Backend, State
 
 
 class Audit(Section):
-    """The record that nobody can rewrite."""
+    """The record: chained by hashes, signed with `checkpoint_key`."""
 
     path: FilePath = setting("audit/gateway.jsonl", "The audit log; its directory is made if it is missing.")
     sync_every: Duration = setting("20ms", "How long a record may wait for the disk, at most.")
@@ -73,7 +73,7 @@ class Settings(Section):
     prices: dict[ModelPattern, Price] = setting({}, "What models cost, by name; `*` for all others.")
     revocations: Revocations = setting({}, "Who is no longer believed, and how that is kept.")
     assertions: Assertions = setting({}, "The gateway's own signature for backends.")
-    audit: Audit = setting({}, "The record that nobody can rewrite.")
+    audit: Audit = setting({}, "The record: chained by hashes, signed with `checkpoint_key`.")
     log: Log = setting({}, "What is written to the standard output.")
     traces: Traces | None = setting(None, "OpenTelemetry traces; none: no traces.")
     behaviour: Behaviour = setting({}, "The memory behind risk scores.")

@@ -20,7 +20,8 @@ PYTHON: Final = """\
 import openai, ssl
 tls = ssl.create_default_context(cafile="{d}/certs/gateway-ca.pem")
 tls.load_cert_chain("{d}/certs/alice.pem", "{d}/certs/alice.key")
-client = openai.OpenAI(base_url="https://localhost:{port}/v1", api_key=open("{d}/tokens/alice").read(),
+token = open("{d}/tokens/alice").read().strip()
+client = openai.OpenAI(base_url="https://localhost:{port}/v1", api_key=token,
                        http_client=openai.DefaultHttpxClient(verify=tls))
 for piece in client.chat.completions.create(model="{model}", max_tokens=40, stream=True,
                                             messages=[{{"role": "user", "content": "Count to ten."}}]):
@@ -50,7 +51,10 @@ def commands(directory: Path, gateway: Path, port: int, admin_port: int) -> list
         ("the same with the openai client, streamed", PYTHON.format(**fill)),
         ("another token for alice, as the issuer would make it: change what you like", MINT.format(**fill)),
         ("what the record says", f"{program} audit show {log} --last 5"),
-        ("whether anybody changed it", f"{program} audit verify {log}"),
+        (
+            "whether anybody changed it (the first signature comes after a minute)",
+            f"{program} audit verify {log} --key {directory}/certs/checkpoints.pub",
+        ),
         ("whether a changed configuration is right", f"{program} check {directory}/gateway.yaml"),
         ("the operators' side", f"curl http://127.0.0.1:{admin_port}/metrics"),
     ]

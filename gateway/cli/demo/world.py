@@ -9,6 +9,8 @@ from __future__ import annotations
 import shutil
 from typing import TYPE_CHECKING, Final, final
 
+from cryptography.hazmat.primitives.serialization import Encoding, PublicFormat
+
 from gateway.cli.demo.model import MODEL
 from gateway.credentials.development import DevelopmentIssuer, DevelopmentPki, fingerprint
 from gateway.credentials.files import PRIVATE, write_new
@@ -77,7 +79,7 @@ routes:
     risk: {{bar: 0.95, detectors: [denied-probing, malformed-burst]}}
     bounds: {{body: 64KiB, first_byte: 60s}}
 assertions: {{issuer: "https://gateway.demo.example", private_key: certs/assertions.key, lifetime: 60s}}
-audit: {{path: audit/gateway.jsonl, sync_every: 20ms}}
+audit: {{path: audit/gateway.jsonl, checkpoint_key: certs/checkpoints.key, sync_every: 20ms}}
 """
 
 SCHEMA: Final = """\
@@ -126,6 +128,15 @@ class World:
         self.pki.issue("to-smollm2", "client", authority="backends", spiffe=GATEWAY_ID)
         self.issuer = DevelopmentIssuer.create(directory / "issuer", issuer=ISSUER, audience=AUDIENCE)
         write_new(directory / "certs" / "assertions.key", private_pem(generate_key("EdDSA")), mode=PRIVATE)
+        checkpoints = generate_key("EdDSA")
+        write_new(directory / "certs" / "checkpoints.key", private_pem(checkpoints), mode=PRIVATE)
+        public = checkpoints.public_key().public_bytes(Encoding.PEM, PublicFormat.SubjectPublicKeyInfo)
+        write_new(self.checkpoint_key, public)
+
+    @property
+    def checkpoint_key(self) -> Path:
+        """Path of the public key that checkpoints of the audit log are verified with."""
+        return self.directory / "certs" / "checkpoints.pub"
 
     @property
     def configuration(self) -> Path:

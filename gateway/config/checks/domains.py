@@ -44,7 +44,14 @@ def check_trust_domains(subject: Subject) -> Iterator[Finding]:
             yield from files.revocation(
                 (*path, "revocation_list"), domain.revocation_list, [], domain.revocation_grace
             )
-        elif domain.revocation_grace:
+        elif asks and tls is not None and tls.revocation_list is not None:
+            message = (
+                f"certificates of `{name}` are not on `server.tls.revocation_list`: no list revokes them"
+            )
+            mend = "add `revocation_list:` here; the other is for `client_ca` alone"
+            listed = ("server", "tls", "revocation_list")
+            yield Finding(path, message, mend, (listed,), is_warning=True, is_key=True)
+        if domain.revocation_list is None and domain.revocation_grace:
             message = "`revocation_grace` has no effect without `revocation_list`"
             yield Finding((*path, "revocation_grace"), message, "remove it", is_key=True)
 

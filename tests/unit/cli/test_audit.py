@@ -60,7 +60,9 @@ def test_an_intact_log_is_proven(path: Path, capsys: pytest.CaptureFixture[str])
 def test_without_a_key_it_says_what_was_not_proven(path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     """A chain alone is not a signature."""
     assert 0 == run("verify", str(path))
-    assert "1 checkpoint(s) seen, not verified (no --key)" in capsys.readouterr().out
+    out = capsys.readouterr().out
+    assert out.startswith("CHAIN INTACT, NOT PROVEN: without --key, ")
+    assert "1 checkpoint(s) seen, not verified (no --key)" in out
 
 
 def test_tampering_is_named(path: Path, capsys: pytest.CaptureFixture[str]) -> None:
@@ -116,7 +118,7 @@ def test_records_are_shown_for_people(path: Path, capsys: pytest.CaptureFixture[
     assert 0 == run("show", str(path))
     lines = capsys.readouterr().out.splitlines()
 
-    assert "2023-11-14 22:13:20  200  served       alice  " in lines[0]
+    assert "2023-11-14 22:13:20  200  served       https://idp.example.org|alice  " in lines[0]
     assert lines[0].endswith("POST /v1/chat/completions [llama-3-8b]  500.0 ms  12 tokens")
     assert "refused" in lines[1]
     assert lines[1].endswith("POST /v1/chat/completions  1.0 ms") or lines[1].endswith(" us")
@@ -211,7 +213,9 @@ def test_workers_chains_are_one_log(
     everything = capsys.readouterr().out.splitlines()
 
     assert 0 == code
-    assert said.startswith("INTACT\na.jsonl\n  4 lines")
+    assert said.startswith(
+        "CHAIN INTACT, NOT PROVEN: without --key, who can write the file could have rewritten all of it\na.jsonl\n  4 lines"
+    )
     assert "\na.1.jsonl\n  1 lines in 1 file(s)" in said
     assert said.endswith("3 chains; where they end was stated 0 time(s)\n")
     assert [["22:15:00"], ["22:18:20"]] == [line.split()[1:2] for line in last]

@@ -31,6 +31,7 @@ def directory(tmp_path: Path) -> Path:
     backends.issue("to-llama")
     Authority(certs, "redis-ca").issue("gateway")
     clients.write("assertions.key", private_pem(ed25519.Ed25519PrivateKey.generate()))
+    clients.write("checkpoints.key", private_pem(ed25519.Ed25519PrivateKey.generate()))
     for name in ("secrets/admin-token", "secrets/llama-key"):
         Authority.write(clients, f"../{name}", b"secret\n")
     Authority.write(clients, "../schemas/chat.json", b"{}")

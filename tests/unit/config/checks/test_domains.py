@@ -123,6 +123,19 @@ def test_somebody_can_prove_an_identity(files: Path) -> None:
     )
 
 
+def test_lists_of_one_authority_do_not_count_for_another(files: Path) -> None:
+    """Who revokes on the clients' list alone is told that workloads stay; with both lists nothing is said."""
+    server = SERVER | {"tls": TLS | {"client_ca": "ca.pem", "revocation_list": "fresh.crl"}}
+    domain = {"bundle": "file:ca.pem"}
+    changes = {"server": server, "identity.trust_domains": {"example.org": domain}}
+
+    assert [
+        "certificates of `example.org` are not on `server.tls.revocation_list`: no list revokes them"
+    ] == warnings(files, changes)
+    changes["identity.trust_domains"] = {"example.org": {**domain, "revocation_list": "fresh.crl"}}
+    assert [] == warnings(files, changes)
+
+
 def test_a_trust_domain_alone_identifies_callers(files: Path) -> None:
     """No issuer is needed, and a role by SPIFFE ID can be had."""
     changes = {
