@@ -32,11 +32,14 @@ if TYPE_CHECKING:
 MAX_BODY: Final = 16 * 1024
 MOST: Final = 1000  # entries of one answer
 CLAIM_SHAPE: Final = "issuer|claim|value, the value in lower case"
+NAMED: Final = r"[^|]+\|.+|spiffe://.+|[^|=]+=.+|([A-Za-z0-9*_-]+\.)+[A-Za-z0-9-]+"
+"""What `Identity.key` can be: any other value would be taken, and hit nobody."""
+NAMES: Final = (
+    "issuer|sub, key|SUBJECT, anonymous|ADDRESS, a SPIFFE ID or a certificate's name; "
+    "`gateway audit show` has it"
+)
 SHAPES: Final = {
-    Target.SUBJECT: (  # what `Identity.key` can be: any other value would be taken, and hit nobody
-        r"[^|]+\|.+|spiffe://.+|[^|=]+=.+|([A-Za-z0-9*_-]+\.)+[A-Za-z0-9-]+",
-        "issuer|sub, key|SUBJECT, anonymous|ADDRESS, a SPIFFE ID or a certificate's name, as `gateway audit show` has it",
-    ),
+    Target.SUBJECT: (NAMED, NAMES),
     Target.TOKEN: (
         r"[^|]+\|.+|[0-9a-f]{16}",
         "issuer|jti, or the first 16 hex digits of the token's SHA-256",
