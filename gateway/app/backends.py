@@ -92,6 +92,9 @@ def _backend(
         networks=backend.networks or (),
         connections=backend.connections,
         keep_alive=backend.keep_alive,
+        requests=backend.requests,
+        queue=backend.queue.length,
+        queue_time=backend.queue.time,
     )
 
 

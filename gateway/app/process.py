@@ -20,7 +20,7 @@ from gateway import __version__
 from gateway.admin import AdminSources, build_admin, build_admin_runner
 from gateway.app.admin_listener import start_admin
 from gateway.app.assembly import make_runtime, make_service
-from gateway.app.gauges import gauges_of, revocation_gauges, signal_gauges, state_gauges
+from gateway.app.gauges import gauges_of, revocation_gauges, signal_gauges, state_gauges, upstream_gauges
 from gateway.app.listener import Listener
 from gateway.app.listening import said, written
 from gateway.app.peers import Peers
@@ -155,7 +155,8 @@ class Process:
         renewal = self._make_renewal(pool, lambda: service.connections)
         metrics = Metrics(
             __version__,
-            gauges_of(lambda: service, pool, audit, self._sink, lambda: observer)
+            gauges_of(lambda: service, audit, self._sink, lambda: observer)
+            + upstream_gauges(pool)
             + state_gauges(store)
             + revocation_gauges(keeper, lambda: vigil)
             + renewal.gauges()

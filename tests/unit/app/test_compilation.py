@@ -72,10 +72,23 @@ def test_a_route_is_what_was_written(directory: Directory) -> None:
         RateLimit("60/minute", 60, 60.0, 60),
         RateLimit("1000/day", 1000, 86400.0, 100),
     ) == route.limits.rates
-    assert ConcurrencyLimit("concurrent", 4, 30.0 + 5.0 + 120.0 + 600.0 + 30.0) == route.limits.concurrency
+    assert (
+        ConcurrencyLimit("concurrent", 4, 30.0 + 5.0 + 5.0 + 120.0 + 600.0 + 30.0) == route.limits.concurrency
+    )
     assert (["denied-probing"], 0.9) == ([each.name for each in route.detectors], route.risk_bar)
     assert not {b"authorization", b"cookie"} & route.request_headers
     assert not route.limits.is_local_on_failure
+
+
+def test_priorities_reach_every_route(directory: Directory) -> None:
+    """The highest of a caller's roles; no priority is the same as 0."""
+    text = FULL.replace(
+        "roles:\n", "roles:\n  urgent: {groups: [a], priority: 7}\n  batch: {groups: [b], priority: -7}\n"
+    )
+    for route in directory.compile(text).routes.routes:
+        found = [route.priority(frozenset(roles)) for roles in ((), ("researcher",), ("batch",))]
+        assert [0, 0, -7] == found
+        assert 7 == route.priority(frozenset({"batch", "urgent", "researcher"}))
 
 
 @pytest.mark.parametrize(
