@@ -27,6 +27,7 @@ First steps:
 COMMANDS: Final = {
     "run": "serve",
     "check": "check a configuration without running it",
+    "explain": "what would be decided about a request, and why",
     "certs": "development certificates: init, issue, revoke",
     "token": "development tokens: keys, mint",
     "keys": "gateway keys: create, list, rotate, revoke",

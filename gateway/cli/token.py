@@ -7,9 +7,8 @@ import sys
 from pathlib import Path
 from typing import Final
 
-import msgspec
-
 from gateway.cli.token_proof import add_proof, holder
+from gateway.cli.values import pairs
 from gateway.credentials.development import DevelopmentIssuer, fingerprint
 from gateway.credentials.signing import ALGORITHMS
 
@@ -106,7 +105,7 @@ def _keys(arguments: argparse.Namespace) -> int:
 
 
 def _mint(arguments: argparse.Namespace) -> int:
-    headers = _pairs(arguments.header)
+    headers = pairs(arguments.header)
     if arguments.type is not None:
         headers["typ"] = arguments.type
     if arguments.kid is not None:
@@ -125,7 +124,7 @@ def _mint(arguments: argparse.Namespace) -> int:
             scopes=arguments.scope,
             bind=fingerprint(arguments.bind_certificate) if arguments.bind_certificate else None,
             bind_key=holder(arguments.bind_key).thumbprint if arguments.bind_key else None,
-            claims=_pairs(arguments.claim),
+            claims=pairs(arguments.claim),
             headers=headers,
             omit=arguments.omit,
         )
@@ -137,18 +136,6 @@ def _mint(arguments: argparse.Namespace) -> int:
         return _fail(str(wrong))
     print(token)
     return 0
-
-
-def _pairs(texts: list[str]) -> dict[str, object]:
-    """Read `name=value` pairs; a value that is no JSON is a string."""
-    pairs: dict[str, object] = {}
-    for text in texts:
-        name, _, value = text.partition("=")
-        try:
-            pairs[name] = msgspec.json.decode(value)
-        except msgspec.DecodeError:
-            pairs[name] = value
-    return pairs
 
 
 def _fail(message: str) -> int:
