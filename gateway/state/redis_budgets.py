@@ -204,6 +204,27 @@ class RedisBudgets:
         for _ in self._flush():
             pass
 
+    def tell(self, budget: Budget, key: str, /) -> tuple[Connection, Share]:
+        """Report one share whole, and keep no more of it than runs: for whoever asks about the account next.
+
+        Returns:
+            The connection, on which a command sent now comes after the report; and the share.
+
+        Raises:
+            StoreUnavailable: There is no connection, or no room for a share.
+        """
+        connection = self._link.connection
+        if connection is None:
+            raise StoreUnavailable
+        share = self._shares.of(budget, key, self._clock.tick())
+        if not share.is_over:
+            self._report(share, is_idle=True)
+        return connection, share
+
+    def times(self) -> tuple[str, float]:
+        """Return the time that scripts are given ("": the server's own), and seconds since the epoch."""
+        return "" if self._now is None else repr(self._now()), self._clock.wall()
+
     def _flush(self) -> Iterator[float]:
         """Flush in steps, so that requests come between; yields the part of all that one step was."""
         now = self._clock.tick()
@@ -312,12 +333,12 @@ class RedisBudgets:
         *,
         back: int = 0,
     ) -> Ask:
-        clock = "" if self._now is None else repr(self._now())
+        clock, wall = self.times()
         want = share.wanted() if need else 0
         if share.is_changed:
             share.is_changed = False
             back = share.slack
-        command = share.command(self._script.digest, clock, self._clock.wall(), now, need, want, back)
+        command = share.command(self._script.digest, clock, wall, now, need, want, back)
         share.drawn -= back
         share.returning += back
         share.is_reported = True
