@@ -21,6 +21,7 @@ from gateway.admin import AdminSources, build_admin, build_admin_runner
 from gateway.app.admin_listener import start_admin
 from gateway.app.assembly import make_runtime, make_service
 from gateway.app.gauges import gauges_of, revocation_gauges, signal_gauges, state_gauges, upstream_gauges
+from gateway.app.granter import Granter
 from gateway.app.listener import Listener
 from gateway.app.listening import said, written
 from gateway.app.peers import Peers
@@ -28,7 +29,7 @@ from gateway.app.renewal import Renewal
 from gateway.app.revocations import make_keeper
 from gateway.app.revoker import Revoker
 from gateway.app.service_manager import ServiceManager
-from gateway.app.shared_state import make_budgets, make_once, make_state
+from gateway.app.shared_state import make_accounts, make_budgets, make_once, make_state
 from gateway.app.signals import Listening
 from gateway.app.watch import Watch
 from gateway.credentials.chains import Chains
@@ -173,7 +174,8 @@ class Process:
         revoker = Revoker(keeper, gateway, audit, self._log, self._clock)
         listening = Listening(compilation.feeds, revoker, self._clock)
         await listening.start(stack)
-        sources = self._admin_sources(metrics, store, observer, revoker, listening)
+        granter = self._make_granter(budgets, audit)
+        sources = self._admin_sources(metrics, store, observer, revoker, granter, listening)
         if self._supervised is None:
             await self._open_admin(stack, sources)
         listener = await self._listen(stack, service)
@@ -290,8 +292,18 @@ class Process:
             domains=compilation.domains.values(),
         )
 
+    def _make_granter(self, budgets: Budgets, audit: AuditLog) -> Granter:
+        routes = self._compilation.routes
+        return Granter(make_accounts(budgets), lambda: routes.routes, audit, self._log, self._clock)
+
     def _admin_sources(
-        self, metrics: Metrics, store: Store, observer: Observer, revoker: Revoker, listening: Listening
+        self,
+        metrics: Metrics,
+        store: Store,
+        observer: Observer,
+        revoker: Revoker,
+        granter: Granter,
+        listening: Listening,
     ) -> AdminSources:
         compilation = self._compilation
         return AdminSources(
@@ -305,6 +317,7 @@ class Process:
             keys=lambda: msgspec.json.decode(compilation.onward.assertions.jwks),
             status=self._status,
             operations=revoker,
+            limits=granter,
             endpoints=listening.endpoints(),
             clock=self._clock,
         )

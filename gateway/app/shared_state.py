@@ -10,9 +10,11 @@ from gateway.state import address
 from gateway.state.counters import MemoryCounters
 from gateway.state.link import Server, tls_context
 from gateway.state.memory import MemoryStore
+from gateway.state.memory_accounts import MemoryAccounts
 from gateway.state.memory_budgets import MemoryBudgets
 from gateway.state.once import MemoryOnce
 from gateway.state.redis import RedisStore
+from gateway.state.redis_accounts import RedisAccounts
 from gateway.state.redis_budgets import RedisBudgets
 from gateway.state.redis_counters import RedisCounters
 from gateway.state.redis_once import RedisOnce
@@ -21,6 +23,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable
 
     from gateway.app.compilation import Compilation
+    from gateway.core.accounts import Accounts
     from gateway.core.ports import Clock
 
 Store = MemoryStore | RedisStore
@@ -80,6 +83,15 @@ def make_budgets(compilation: Compilation, clock: Clock) -> Budgets:
         blinding=compilation.blinding,
         report=_reporter("budgets"),
     )
+
+
+def make_accounts(budgets: Budgets) -> Accounts:
+    """Make what operators see and change of budgets.
+
+    Args:
+        budgets: Keeps them.
+    """
+    return RedisAccounts(budgets) if isinstance(budgets, RedisBudgets) else MemoryAccounts(budgets)
 
 
 def make_once(compilation: Compilation, store: Store, clock: Clock) -> MemoryOnce | RedisOnce:

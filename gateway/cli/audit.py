@@ -153,15 +153,27 @@ def describe_action(action: Action, *, is_coloured: bool = False) -> str:
         is_coloured: Use ANSI colours.
     """
     moment = action.time[:19].replace("T", " ")
-    word = f"{printable(action.action):<11}"
+    title = f"{printable(action.action):<11}"
     if is_coloured:
-        word = f"\x1b[35m{word}\x1b[0m"
+        title = f"\x1b[35m{title}\x1b[0m"
     target = f"{action.target} {action.value}" if action.target else ""
     why = f": {action.reason}" if action.reason else ""
+    what, name = f"ends {action.cut} running", f"{action.revocation} "
+    if action.limit:
+        of = "".join(f", {word} {value}" for word, value in action.known.items())
+        what, name = f"{_taken(action)} of {action.limit}{of}", ""
     return (
-        f"{printable(moment)}  ---  {word}{printable(f'  {target}  ends {action.cut} running')}\n"
-        f"{' ' * 26}{printable(f'{action.revocation} by {action.by}{why}')}"
+        f"{printable(moment)}  ---  {title}{printable(f'  {target}  {what}')}\n"
+        f"{' ' * 26}{printable(f'{name}by {action.by}{why}')}"
     )
+
+
+def _taken(action: Action) -> str:
+    """Say how much was taken off what was used."""
+    asked = "all" if action.asked is None else str(action.asked)
+    if action.taken is None:
+        return f"perhaps {asked}"
+    return f"{action.taken}" if str(action.taken) == asked else f"{action.taken} ({asked} asked)"
 
 
 def describe(record: Record, *, is_coloured: bool = False) -> str:

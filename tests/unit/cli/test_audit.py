@@ -12,7 +12,7 @@ from cryptography.hazmat.primitives.serialization import Encoding, PublicFormat
 from gateway.cli import audit as cli
 from gateway.core.refusal import Reason, Refusal
 from gateway.core.revocation import Revocation, Target
-from gateway.observe.action import action
+from gateway.observe.action import action, adjustment
 from gateway.observe.audit import AuditLog, Signer
 from gateway.observe.chain import Head, Kind, link
 from gateway.observe.chains import worker_file
@@ -243,3 +243,32 @@ def test_actions_are_shown_among_records(tmp_path: Path, capsys: pytest.CaptureF
     assert "r-1 by operator token 00: stolen" in shown[1]
     assert "served" not in shown[1]
     assert "" == shown[2]
+
+
+@pytest.mark.parametrize(
+    ("asked", "taken", "expected"),
+    [
+        (7, 7, "7 of chat/tokens 9/day, model tiny"),
+        (7, 3, "3 (7 asked) of chat/tokens 9/day, model tiny"),
+        (None, 9, "9 (all asked) of chat/tokens 9/day, model tiny"),
+        (7, None, "perhaps 7 of chat/tokens 9/day, model tiny"),
+        (None, None, "perhaps all of chat/tokens 9/day, model tiny"),
+    ],
+)
+def test_what_was_forgiven_is_put_into_words(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str], asked: int | None, taken: int | None, expected: str
+) -> None:
+    """How much of which limit of whom, by whom and why."""
+    log = AuditLog(tmp_path / "a.jsonl", clock=ManualClock())
+    log.append_action(
+        adjustment(
+            "granted", "operator token 00", 1.8e9, "i|ada", "chat/tokens 9/day",
+            known={"model": "tiny"}, asked=asked, taken=taken, reason="demo",
+        )
+    )  # fmt: skip
+    assert log.close()
+    assert 0 == run("show", str(tmp_path / "a.jsonl"), "--actions")
+    lines = capsys.readouterr().out.splitlines()
+
+    assert lines[0].endswith(f"  ---  granted      subject i|ada  {expected}")
+    assert "by operator token 00: demo" == lines[1].strip()
