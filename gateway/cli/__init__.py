@@ -34,6 +34,7 @@ COMMANDS: Final = {
     "audit": "prove and read the audit log",
     "revoke": "cut somebody off, now",
     "revocations": "list and lift revocations, see who runs",
+    "limits": "what an identity has left; grant and reset",
     "demo": "a real model behind the gateway, a tour, and a playground",
 }
 

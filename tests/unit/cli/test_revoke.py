@@ -29,6 +29,8 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
     from pathlib import Path
 
+    from gateway.admin import LimitOperations
+
 CONFIGURATION = """\
 server: {{listen: "127.0.0.1:8443"}}
 admin: {admin}
@@ -81,7 +83,12 @@ class Fleet:
 
 @contextmanager
 def listening(
-    fleet: Fleet, *, token: str | None = None, path: Path | None = None, tls: ssl.SSLContext | None = None
+    fleet: Fleet,
+    *,
+    token: str | None = None,
+    path: Path | None = None,
+    tls: ssl.SSLContext | None = None,
+    limits: LimitOperations | None = None,
 ) -> Iterator[int]:
     """Serve the admin API in a thread; yields its port."""
     ready = threading.Event()
@@ -91,7 +98,13 @@ def listening(
         nonlocal port, stop
         stop = asyncio.Event()
         sources = AdminSources(
-            readiness=dict, metrics=bytes, keys=dict, status=dict, operations=fleet, clock=SystemClock()
+            readiness=dict,
+            metrics=bytes,
+            keys=dict,
+            status=dict,
+            operations=fleet,
+            clock=SystemClock(),
+            limits=limits,
         )
         runner = build_admin_runner(build_admin(sources, token=token), shutdown_seconds=0.1)
         await runner.setup()
