@@ -14,6 +14,7 @@ from gateway.core.budgets import Dimension
 from gateway.core.ports import StoreUnavailable
 from gateway.observe.action import adjustment
 from gateway.stages.reserve.partition import account_with, word_of
+from gateway.state.head_accounts import budgets_of
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Mapping
@@ -102,7 +103,7 @@ class Granter:
         untold: dict[str, Untold] = {}
         for route in self._routes():
             values = {**known, "identity": key, "route": route.name}
-            for budget in route.budgets.budgets:
+            for budget in (*budgets_of(route.limits), *route.budgets.budgets):
                 words = [word_of(dimension) for dimension in budget.per]
                 is_by_route = any(each.dimension is Dimension.ROUTE for each in budget.per)
                 name = f"{route.name}/{budget.name}" if budget.scope or is_by_route else budget.name

@@ -174,7 +174,7 @@ class Process:
         revoker = Revoker(keeper, gateway, audit, self._log, self._clock)
         listening = Listening(compilation.feeds, revoker, self._clock)
         await listening.start(stack)
-        granter = self._make_granter(budgets, audit)
+        granter = self._make_granter(store, budgets, audit)
         sources = self._admin_sources(metrics, store, observer, revoker, granter, listening)
         if self._supervised is None:
             await self._open_admin(stack, sources)
@@ -292,9 +292,10 @@ class Process:
             domains=compilation.domains.values(),
         )
 
-    def _make_granter(self, budgets: Budgets, audit: AuditLog) -> Granter:
+    def _make_granter(self, store: Store, budgets: Budgets, audit: AuditLog) -> Granter:
         routes = self._compilation.routes
-        return Granter(make_accounts(budgets), lambda: routes.routes, audit, self._log, self._clock)
+        accounts = make_accounts(self._compilation, self._clock, store, budgets)
+        return Granter(accounts, lambda: routes.routes, audit, self._log, self._clock)
 
     def _admin_sources(
         self,

@@ -8,6 +8,7 @@ import structlog
 
 from gateway.state import address
 from gateway.state.counters import MemoryCounters
+from gateway.state.head_accounts import AllAccounts, MemoryHeads, RedisHeads
 from gateway.state.link import Server, tls_context
 from gateway.state.memory import MemoryStore
 from gateway.state.memory_accounts import MemoryAccounts
@@ -85,13 +86,18 @@ def make_budgets(compilation: Compilation, clock: Clock) -> Budgets:
     )
 
 
-def make_accounts(budgets: Budgets) -> Accounts:
-    """Make what operators see and change of budgets.
+def make_accounts(compilation: Compilation, clock: Clock, store: Store, budgets: Budgets) -> Accounts:
+    """Make what operators see and change of limits.
 
     Args:
-        budgets: Keeps them.
+        compilation: Its routes have them.
+        clock: Time.
+        store: Keeps those that are charged by the head.
+        budgets: Keeps all others.
     """
-    return RedisAccounts(budgets) if isinstance(budgets, RedisBudgets) else MemoryAccounts(budgets)
+    others = RedisAccounts(budgets) if isinstance(budgets, RedisBudgets) else MemoryAccounts(budgets)
+    heads = RedisHeads(store) if isinstance(store, RedisStore) else MemoryHeads(store, clock)
+    return AllAccounts(heads, others, [route.limits for route in compilation.routes.routes])
 
 
 def make_once(compilation: Compilation, store: Store, clock: Clock) -> MemoryOnce | RedisOnce:

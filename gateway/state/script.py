@@ -19,7 +19,7 @@ TAG_LENGTH: Final = 32
 """Characters of a hash tag: 128 bits in hexadecimal."""
 
 TAG: Final = b"T" * TAG_LENGTH
-"""Stands for the identity's tag while a template is packed; no name of ours contains it: see `_name`."""
+"""Stands for the identity's tag while a template is packed; no name of ours contains it: see `name_of`."""
 
 LEASE_LENGTH: Final = 24
 """Characters of a lease's name: 64 bits of the gateway process, 32 bits of a counter."""
@@ -43,7 +43,7 @@ class Script:
         self.digest = sha1(self.text, usedforsecurity=False).hexdigest().encode()  # what EVALSHA names it by
 
 
-def _name(text: str) -> bytes:
+def name_of(text: str) -> bytes:
     """Return a name of the configuration as part of a key: unambiguous, no placeholder, no hash tag."""
     return b"".join(
         b"%c" % byte if byte in b"abcdefghijklmnopqrstuvwxyz0123456789-_." else b"%%%02x" % byte
@@ -68,12 +68,12 @@ class Claim:
         self.limits = limits
         concurrency = limits.concurrency
         self.is_leasing = concurrency is not None
-        base = b"%b{%b}:%b:" % (prefix.encode(), TAG, _name(limits.scope))
-        keys = [base + _name(limit.name) for limit in limits.rates]
+        base = b"%b{%b}:%b:" % (prefix.encode(), TAG, name_of(limits.scope))
+        keys = [base + name_of(limit.name) for limit in limits.rates]
         numbers: list[str | int] = ["", 0]
         giving = b""
         if concurrency is not None:
-            leases = base + _name(concurrency.name) + b":leases"
+            leases = base + name_of(concurrency.name) + b":leases"
             keys.append(leases)
             numbers = [concurrency.maximum, repr(concurrency.lifetime)]
             giving = pack("ZREM", leases, LEASE)

@@ -14,6 +14,7 @@ from gateway.admin.limits import NoSuchLimit, NotForgivable, Order, Taken, Untol
 from gateway.app.granter import Granter
 from gateway.core.accounts import Account, Standing
 from gateway.core.budgets import Budget, Dimension, Hold, Key, Measure, RouteBudgets
+from gateway.core.limits import ConcurrencyLimit, RateLimit, RouteLimits
 from gateway.core.ports import StoreUnavailable
 from gateway.state.memory_accounts import MemoryAccounts
 from gateway.state.memory_budgets import MemoryBudgets
@@ -45,8 +46,8 @@ BY_ROUTE = budget("", "each tokens 100/day per identity, route", IDENTITY, ROUTE
 
 
 def route(name: str, *budgets: Budget) -> Route:
-    """A route with budgets."""
-    return replace(Line().route, name=name, budgets=RouteBudgets(budgets))
+    """A route with budgets, and nothing that is charged by the head."""
+    return replace(Line().route, name=name, limits=RouteLimits(name), budgets=RouteBudgets(budgets))
 
 
 ROUTES = (
@@ -78,12 +79,13 @@ class World:
         self.clock = ManualClock()
         self.budgets = MemoryBudgets(self.clock)
         self.audit = Audit()
+        self.routes: tuple[Route, ...] = ROUTES
         self.accounts: Any = MemoryAccounts(self.budgets)
 
     @property
     def granter(self) -> Granter:
         audit: Any = self.audit
-        return Granter(self.accounts, lambda: ROUTES, audit, structlog.get_logger(), self.clock)
+        return Granter(self.accounts, lambda: self.routes, audit, structlog.get_logger(), self.clock)
 
     async def spend(self, budget: Budget, key: str, amount: int) -> None:
         hold = Hold(budget, key, amount)
@@ -114,6 +116,17 @@ async def test_every_limit_that_concerns_an_identity(world: World) -> None:
         Untold("chat/tokens 100/day per identity, model", ("model",)),
         Untold("team tokens 100/day per claim:team", ("claim:team",)),
     ] == untold
+
+
+async def test_what_is_charged_by_the_head_is_a_limit_too(world: World) -> None:
+    """Requests and concurrency per identity stand before the budgets of their route."""
+    rates = RouteLimits("chat", (RateLimit("60/minute", 60, 60.0, 10),), ConcurrencyLimit("concurrent", 4))
+    world.routes = (replace(ROUTES[0], limits=rates),)
+    rows, _ = await world.granter.show(KEY, {})
+
+    assert [("chat/60/minute", "requests", 10), ("chat/concurrent", "concurrent", 4)] == [
+        (row.limit, row.unit, row.quota) for row in rows[:2]
+    ]
 
 
 async def test_what_is_told_is_looked_at(world: World) -> None:
