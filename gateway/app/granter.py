@@ -90,11 +90,16 @@ class Granter:
             found, untold = {order.limit: _chosen(order.limit, found, untold)}, []
         if not self._audit.is_healthy:
             raise StoreUnavailable
-        amounts = await self._accounts.forgive(list(found.values()), order.most)
-        taken = []
-        for (name, account), amount in zip(found.items(), amounts, strict=True):
-            taken.append(Taken(name, account.budget.measure.value, amount))
-            self._write(order, by, name, amount)
+        amounts: list[int | None] = [None] * len(found)
+        try:
+            amounts = await self._accounts.forgive(list(found.values()), order.most)
+        finally:  # also if the process is told to end meanwhile: some of it may be done
+            for name, amount in zip(found, amounts, strict=True):
+                self._write(order, by, name, amount)
+        taken = [
+            Taken(name, account.budget.measure.value, amount)
+            for (name, account), amount in zip(found.items(), amounts, strict=True)
+        ]
         return taken, untold
 
     def _find(self, key: str, known: Mapping[str, str]) -> tuple[dict[str, Account], list[Untold]]:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 from contextlib import AsyncExitStack, asynccontextmanager
+from pathlib import Path
 from typing import TYPE_CHECKING
 
 import pytest
@@ -15,6 +16,7 @@ from gateway.state.memory_budgets import MemoryBudgets
 from gateway.state.redis_accounts import RedisAccounts
 from tests.contract.budgets import daily, level, opened_budgets, rolling, settled, take
 from tests.contract.conftest import KINDS, SERVERS, FakeClock, Servers, reach
+from tests.servers import USER
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator, Iterator
@@ -329,3 +331,21 @@ async def test_a_clock_that_is_far_off_changes_nothing(
         server.admin("SET", share.place.decode(), "2000000000 7\n")
 
         assert [None] == await RedisAccounts(budgets).forgive([Account(daily(), key)], 5)
+
+
+async def test_scripts_that_operators_loaded_are_enough(
+    server: RunningServer, clock: FakeClock, key: str
+) -> None:
+    """The stricter set-up of docs/redis.md: the gateway may not load scripts, and needs none but those."""
+    script = Path(__file__).parents[2].joinpath("gateway", "state", "lua", "forgive.lua").read_text()
+    async with opened_budgets(reach(server), clock) as budgets:
+        accounts = RedisAccounts(budgets)
+        await spend(budgets, key, daily(), 30)
+        server.admin("ACL", "SETUSER", USER, "-script|load")
+        try:
+            server.admin("SCRIPT", "LOAD", script)
+            taken = await accounts.forgive([Account(daily(), key)], 10)
+        finally:
+            server.admin("ACL", "SETUSER", USER, "+script|load")
+
+    assert [10] == taken

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
@@ -238,4 +239,30 @@ async def test_what_nobody_knows_is_written_down_too(world: World) -> None:
     [action] = world.audit.actions
 
     assert [Taken("all cost 9/day", "cost", None)] == taken
+    assert ("granted", 5, None) == (action["action"], action["asked"], action.get("taken"))
+
+
+async def test_what_is_broken_off_is_written_down_too(world: World) -> None:
+    """The process is told to end while it waits for others: the first half may be done."""
+
+    class Slow:
+        def __init__(self) -> None:
+            self.is_asked = asyncio.Event()
+
+        async def show(self, accounts: Sequence[Account], /) -> list[Standing]:
+            raise AssertionError
+
+        async def forgive(self, accounts: Sequence[Account], most: int | None, /) -> list[int | None]:
+            self.is_asked.set()
+            await asyncio.Event().wait()
+            raise AssertionError
+
+    slow = world.accounts = Slow()
+    task = asyncio.ensure_future(world.granter.forgive(Order(KEY, {}, "all cost 9/day", 5, ""), "me"))
+    await slow.is_asked.wait()
+    task.cancel()
+    with pytest.raises(asyncio.CancelledError):
+        await task
+    [action] = world.audit.actions
+
     assert ("granted", 5, None) == (action["action"], action["asked"], action.get("taken"))
