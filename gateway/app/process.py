@@ -146,10 +146,7 @@ class Process:
         store, counters = await self._open_state(stack)
         budgets = await self._open_budgets(stack)
         keeper = await self._open_revocations(stack)
-        async with asyncio.TaskGroup() as starting:  # together: an issuer that is away delays no other
-            for keys in (*compilation.key_sets, *compilation.domains.values()):
-                stack.push_async_callback(keys.stop)
-                starting.create_task(keys.start())
+        await self._start_keys(stack)
         compilation.onward.close_with(stack)
         pool = Pool(compilation.backends)
         stack.callback(pool.close)
@@ -191,6 +188,13 @@ class Process:
                 stop=self.stop,
             )
         return service
+
+    async def _start_keys(self, stack: AsyncExitStack) -> None:
+        compilation = self._compilation
+        async with asyncio.TaskGroup() as starting:  # together: an issuer that is away delays no other
+            for keys in (*compilation.key_sets, *compilation.domains.values()):
+                stack.push_async_callback(keys.stop)
+                starting.create_task(keys.start())
 
     def _open_audit(self, stack: AsyncExitStack) -> AuditLog:
         settings = self._compilation.settings.audit
