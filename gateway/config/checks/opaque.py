@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Final
 
 from gateway.config.checks.findings import Finding
 from gateway.config.checks.material import Files
+from gateway.config.checks.servers import check_authorities
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -43,6 +44,8 @@ def check_introspection(subject: Subject) -> Iterator[Finding]:
             yield from _check_prefix((*path, "token_prefix"), prefix, prefixes)
             prefixes[prefix] = issuer.issuer
         yield from _check_question(path, issuer, asked)
+        if asked.endpoint is not None:
+            yield from check_authorities((*path, "ca"), asked.ca, {(*path, "endpoint"): asked.endpoint})
         yield from files.authorities((*path, "ca"), asked.ca)
         yield from check_authentication((*path, "authentication"), asked.authentication, files)
 
