@@ -11,7 +11,7 @@ import structlog
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
 from cryptography.hazmat.primitives.serialization import load_pem_private_key
 
-from gateway.app.backends import compile_backends, reveal
+from gateway.app.backends import compile_backends
 from gateway.app.client_trust import ClientTrust
 from gateway.app.domains import compile_domains
 from gateway.app.findings import Findings
@@ -106,10 +106,7 @@ def compile_settings(loaded: Loaded, directory: Path, clock: Clock, *, workers: 
     settings = loaded.settings
     findings = Findings(loaded)
     check_workers(settings, workers, findings)
-    state_password: str | None = None
-    if settings.state.password is not None:
-        with findings.at(("state", "password"), "make the secret readable"):
-            state_password = reveal(settings.state.password, directory)
+    state_password = findings.secret(("state", "password"), settings.state.password, directory)
     blinding = _blinding(settings, state_password)
     revocations, seal = compile_revocations(settings, directory, clock, blinding, findings)
     domains, accepted = compile_domains(settings, clock, findings, _report_keys)
@@ -157,14 +154,11 @@ def _admin(
     settings: Settings, directory: Path, clock: Clock, findings: Findings
 ) -> tuple[ssl.SSLContext | None, str | None]:
     """Return the TLS of the operators' listener, and what they must show."""
+    admin = settings.admin
     tls: ssl.SSLContext | None = None
-    token: str | None = None
     with findings.at(("admin", "tls"), "correct the files of this listener"):
         tls = _admin_context(settings, clock)
-    if settings.admin is not None and settings.admin.token is not None:
-        with findings.at(("admin", "token"), "make the secret readable"):
-            token = reveal(settings.admin.token, directory)
-    return tls, token
+    return tls, findings.secret(("admin", "token"), None if admin is None else admin.token, directory)
 
 
 def _report_keys(issuer: str, news: KeyNews) -> None:

@@ -15,12 +15,11 @@ from typing import TYPE_CHECKING, Any, Final, final
 
 import msgspec
 
-from gateway.app.backends import reveal
 from gateway.config.addresses import Listen
 from gateway.config.errors import ConfigurationError
 from gateway.config.load import load
 from gateway.credentials.clock import SystemClock
-from gateway.credentials.secrets import SecretError
+from gateway.credentials.secrets import SecretError, resolve_secret
 
 if TYPE_CHECKING:
     import argparse
@@ -93,7 +92,7 @@ class AdminClient:
         self._token: str | None = None
         if admin.token is not None:
             try:
-                self._token = reveal(admin.token, path.parent.absolute())
+                self._token = resolve_secret(admin.token.text, path.parent.absolute())
             except SecretError as error:
                 raise Unreachable(f"the admin token cannot be read: {error}") from error
 

@@ -60,7 +60,8 @@ def _check_source(path: Path, domain: TrustDomain, files: Files) -> Iterator[Fin
     source, place = domain.bundle, (*path, "bundle")
     yield from files.authorities((*path, "bundle_ca"), domain.bundle_ca)
     if source.scheme == "file":
-        yield from files.readable(place, FilePath(source.path))
+        how = "for development, `gateway certs bundle` makes certs/bundle.json"
+        yield from files.readable(place, FilePath(source.path), how)
     elif source.scheme == "http" and not source.is_local:
         message = "whoever sits on the network path could replace this bundle"
         yield Finding(place, message, "write `https://`, or `file:` and a path")

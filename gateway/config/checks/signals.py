@@ -76,5 +76,7 @@ def _check_files(path: Path, one: Transmitter, files: Files) -> Iterator[Finding
     yield from files.authorities((*path, "ca"), one.ca)
     if one.jwks.scheme == "file":
         yield from files.readable((*path, "jwks"), FilePath(one.jwks.path))
-    for key, part in (("push", one.push), ("poll", one.poll), ("verification", one.verification)):
+    if one.push is not None:
+        yield from files.secret((*path, "push", "token"), one.push.token, is_ours=True)
+    for key, part in (("poll", one.poll), ("verification", one.verification)):
         yield from files.secret((*path, key, "token"), None if part is None else part.token)

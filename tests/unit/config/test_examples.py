@@ -32,7 +32,7 @@ def directory(tmp_path: Path) -> Path:
     Authority(certs, "redis-ca").issue("gateway")
     clients.write("assertions.key", private_pem(ed25519.Ed25519PrivateKey.generate()))
     clients.write("checkpoints.key", private_pem(ed25519.Ed25519PrivateKey.generate()))
-    for name in ("secrets/admin-token", "secrets/llama-key"):
+    for name in ("secrets/admin-token", "secrets/llama-key", "secrets/revocations"):
         Authority.write(clients, f"../{name}", b"secret\n")
     Authority.write(clients, "../schemas/chat.json", b"{}")
     return tmp_path

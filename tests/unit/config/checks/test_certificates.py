@@ -17,6 +17,7 @@ from tests.unit.config.writing import (
     load_variant,
     messages,
     private_pem,
+    problems,
     warnings,
 )
 
@@ -217,6 +218,78 @@ def test_every_file_that_a_setting_names_is_looked_at(
     directory = str(authority.directory)
 
     assert expected == [message.replace(f"{directory} is", ". is") for message in said(authority, changes)]
+
+
+RANDOM = "head -c 32 /dev/urandom | base64"
+PAIR = "for development, `gateway certs init` and `gateway certs issue a{} make both; or correct the path"
+
+
+@pytest.mark.parametrize(
+    ("changes", "mends"),
+    [
+        (
+            {"server.tls": {"certificate": "a.pem", "private_key": "a.key", "client_ca": "b.pem"}},
+            [
+                *[PAIR.format(" --kind server`")] * 2,
+                "for development, `gateway certs init` makes authorities in certs/; or correct the path",
+            ],
+        ),
+        (
+            {"admin": {"listen": "127.0.0.1:0", "tls": {"certificate": "a.pem", "private_key": "a.key"}}},
+            [PAIR.format(" --kind server`")] * 2,
+        ),
+        (
+            {
+                "backends.local": {
+                    "endpoints": ["https://10.0.0.1"],
+                    "tls": {"ca": "ca.pem", "certificate": "a.pem", "private_key": "gateway.key"},
+                }
+            },
+            [PAIR.format(" --authority backends`")],
+        ),
+        (
+            {
+                "state": {
+                    "url": "rediss://r/0",
+                    "tls": {"ca": "ca.pem", "certificate": "a.pem", "private_key": "gateway.key"},
+                }
+            },
+            [PAIR.format("`")],
+        ),
+        (
+            {"server.tls": {**SERVER, "revocation_list": "none.crl"}},
+            ["for development, `gateway certs init` makes certs/clients.crl; or correct the path"],
+        ),
+        (
+            {"audit": {"checkpoint_key": "audit key"}},
+            ["`(umask 077; openssl genpkey -algorithm ed25519 -out '{}/audit key')`; or correct the path"],
+        ),
+        (
+            {"identity.issuers.0.jwks": "file:none.json"},
+            ["for development, `gateway token keys` makes tokens/jwks.json; or correct the path"],
+        ),
+        ({"routes.0.schema": "none.json"}, ["make it; or correct the path"]),
+        (
+            {"admin": {"listen": "127.0.0.1:0", "token": "file:new/none"}},
+            [f"`(umask 077; mkdir -p {{0}}/new; {RANDOM} > {{0}}/new/none)`; or correct the path"],
+        ),
+        (
+            {"state": {"url": "redis://127.0.0.1/0", "password": "file:none"}},
+            ["write the secret into it: `(umask 077; cat > {}/none)`; or correct the path"],
+        ),
+        (
+            {"backends.local.credential": "file:none"},
+            ["write the secret into it: `(umask 077; cat > {}/none)`; or correct the path"],
+        ),
+    ],
+)
+def test_how_a_missing_file_comes_to_be(
+    authority: Authority, changes: dict[str, object], mends: list[str]
+) -> None:
+    """What makes it can be copied; a secret that another party knows is not invented."""
+    found = problems(authority.directory, changes)
+
+    assert [mend.format(authority.directory) for mend in mends] == [problem.mend for problem in found]
 
 
 def test_what_cannot_be_written_is_refused(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
