@@ -51,7 +51,7 @@ def caller(request: web.Request, *, has_token: bool) -> str:
     """Name who calls: by the digest of the token that the guard has checked, and by address."""
     where = f"from {request.remote or 'a unix socket'}"
     if not has_token:
-        return f"nobody proven, {where}"
+        return f"operator without token, {where}"
     token = request.headers[hdrs.AUTHORIZATION].removeprefix("Bearer ")
     return f"operator token {sha256(token.encode()).hexdigest()[:16]}, {where}"
 

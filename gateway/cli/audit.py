@@ -16,6 +16,7 @@ from cryptography.exceptions import UnsupportedAlgorithm
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PublicKey
 from cryptography.hazmat.primitives.serialization import load_pem_public_key
 
+from gateway.cli.failure import Unusable, fail, of_file, told
 from gateway.observe.action import Action
 from gateway.observe.chain import MAX_LINE, ChainBroken, Kind, parse
 from gateway.observe.chains import worker_files
@@ -30,11 +31,8 @@ if TYPE_CHECKING:
     from gateway.observe.verify import Report
     from gateway.observe.verify_log import LogReport
 
+PUBLIC: Final = "write it with `openssl pkey -in CHECKPOINT_KEY -pubout -out FILE`"
 COLOURS: Final = {"served": "32", "refused": "33", "failed": "31", "client-gone": "36"}
-
-
-class _Unreadable(Exception):
-    """A file cannot be used; the message is for the person at the terminal."""
 
 
 def add(subparsers: argparse._SubParsersAction[argparse.ArgumentParser]) -> None:
@@ -80,8 +78,8 @@ def _verify(args: argparse.Namespace) -> int:
         key = None if args.key is None else _public_key(args.key)
         log = verify_log(file, key, is_pruned=args.pruned)
     except OSError as error:
-        return _fail(f"{error.filename or file}: {error.strerror}")
-    except _Unreadable as error:
+        return _fail(_missing(file) if not file.exists() else of_file(error))
+    except Unusable as error:
         return _fail(str(error))
     for problem in log.problems:
         print(f"{problem.file}:{problem.line}: {problem.what}")
@@ -126,10 +124,12 @@ def _show(args: argparse.Namespace) -> int:
             wanted = (entry for entry in _entries(chain) if _is_wanted(entry, args))
             entries.extend(deque(wanted, maxlen=most))
     except OSError as error:
-        return _fail(f"{error.filename or file}: {error.strerror}")
+        return _fail(_missing(file) if not file.exists() else of_file(error))
     if len(chains) > 1:  # workers do not wait for each other
         entries.sort(key=lambda entry: entry.time)
         entries = entries[-most:] if most is not None else entries
+    if not entries:  # on the error output: who reads the other wants records alone
+        print(f"there is nothing to show in {file}", file=sys.stderr)
     is_coloured = sys.stdout.isatty()
     for entry in entries:
         if isinstance(entry, Action):
@@ -158,7 +158,8 @@ def describe_action(action: Action, *, is_coloured: bool = False) -> str:
         title = f"\x1b[35m{title}\x1b[0m"
     target = f"{action.target} {action.value}" if action.target else ""
     why = f": {action.reason}" if action.reason else ""
-    what, name = f"ends {action.cut} running", f"{action.revocation} "
+    what = "" if action.action == "lifted" else f"ends {action.cut} running"
+    name = f"{action.revocation} "
     if action.limit:
         of = "".join(f", {word} {value}" for word, value in action.known.items())
         what, name = f"{_taken(action)} of {action.limit}{of}", ""
@@ -243,13 +244,19 @@ def _entries(path: Path) -> Iterator[Record | Action]:
 def _public_key(path: Path) -> Ed25519PublicKey:
     try:
         key = load_pem_public_key(path.read_bytes())
+    except OSError as failure:
+        raise Unusable(of_file(failure)) from None
     except (ValueError, UnsupportedAlgorithm):
-        raise _Unreadable(f"{path}: this is not a public key in PEM") from None
+        raise Unusable(told(f"{path} is not a public key in PEM", PUBLIC)) from None
     if not isinstance(key, Ed25519PublicKey):
-        raise _Unreadable(f"{path}: checkpoints are signed with Ed25519; this is another kind of key")
+        raise Unusable(told(f"{path} is another kind of key: checkpoints are signed with Ed25519", PUBLIC))
     return key
 
 
+def _missing(file: Path) -> str:
+    mend = "give what the configuration calls `audit.path`; a gateway makes it when it starts"
+    return told(f"there is no file {file}", mend)
+
+
 def _fail(message: str) -> int:
-    print(f"gateway audit: {message}", file=sys.stderr)
-    return 2
+    return fail("audit", message, 2)

@@ -60,7 +60,7 @@ def resolve_secret(reference: str, base: Path) -> str:
 def _from_environment(name: str) -> str:
     value = os.environ.get(name)  # noqa: TID251 - this is the one place
     if value is None:
-        mend = "set it for the gateway's process, or refer to a file: `file:secrets/name`"
+        mend = "set it before the command starts, or refer to a file: `file:secrets/name`"
         raise SecretError(f"the environment variable {name} is not set", mend)
     return value
 

@@ -33,7 +33,8 @@ KEY_GONE: Final = Refusal(Reason.TOKEN_KEY_UNKNOWN, "The token's key is no longe
 
 def revoked(found: Revocation) -> Refusal:
     """Return the refusal of somebody whom a revocation concerns; the client learns nothing of it."""
-    return Refusal(Reason.REVOKED, note=f"revocation {found.id} of {found.target.value}: {found.reason}")
+    why = f": {found.reason}" if found.reason else ""
+    return Refusal(Reason.REVOKED, note=f"revocation {found.id} of {found.target.value}{why}")
 
 
 def unkeyed(identity: Identity, peer: Peer, methods: Identification, now: float) -> Refusal | None:

@@ -107,7 +107,7 @@ async def test_from_the_operator_to_the_end_of_a_stream(directory: Directory, si
         revoked[name] for name in ("action", "revocation", "value", "reason", "cut")
     )
     assert ("lifted", made["id"]) == (lift["action"], lift["revocation"])
-    assert revoked["by"].startswith("nobody proven, from 127.0.0.1")
+    assert revoked["by"].startswith("operator without token, from 127.0.0.1")
     assert {"operators-unproven", "revoked", "lifted"} <= {line["event"] for line in lines}
     for gauge in ("revocations 1", "revocations_current 1", "cut_revoked_total 1", "cut_policy_total 0"):
         assert f"\ngateway_{gauge}\n" in metrics

@@ -88,7 +88,29 @@ def test_a_file_that_is_missing_is_named(
 ) -> None:
     """Exit code 2, no traceback."""
     assert 2 == run(command, str(tmp_path / "none.jsonl"))
-    assert "none.jsonl: No such file or directory" in capsys.readouterr().err
+    assert 2 == run(command, str(tmp_path / "nowhere/none.jsonl"))
+    assert [
+        line
+        for name in ("none.jsonl", "nowhere/none.jsonl")
+        for line in (
+            f"gateway audit: there is no file {tmp_path / name}",
+            "      = mend: give what the configuration calls `audit.path`; a gateway makes it when it starts",
+        )
+    ] == capsys.readouterr().err.splitlines()
+
+
+def test_nothing_to_show_is_said(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    """Of an empty log, or where nothing fits; not among the records."""
+    file = tmp_path / "a.jsonl"
+    file.write_bytes(b"")
+    codes = [run("show", str(file))]
+    log = AuditLog(file, clock=ManualClock())
+    log.append(RecordEncoder()(served()))
+    assert log.close()
+    codes.append(run("show", str(file), "--refused"))
+
+    assert [0, 0] == codes
+    assert ("", f"there is nothing to show in {file}\n" * 2) == capsys.readouterr()
 
 
 @pytest.mark.parametrize(
@@ -149,7 +171,8 @@ def test_what_is_no_record_is_said(path: Path, capsys: pytest.CaptureFixture[str
     captured = capsys.readouterr()
     assert "" == captured.out
     assert [
-        f"{path}:{n}: not a record; run `gateway audit verify`" for n in (1, 2)
+        *(f"{path}:{n}: not a record; run `gateway audit verify`" for n in (1, 2)),
+        f"there is nothing to show in {path}",
     ] == captured.err.splitlines()
 
 
@@ -229,7 +252,7 @@ def test_actions_are_shown_among_records(tmp_path: Path, capsys: pytest.CaptureF
     row = Revocation("r-1", Target.SUBJECT, "a|ada\x1b[31m", 1.8e9, reason="stolen")
     log.append(b'{"time":"2027-01-15T08:00:00.000Z","id":"1","outcome":"served","status":200}')
     log.append_action(action("revoked", "operator token 00", 1.8e9, "r-1", row, 2))
-    log.append_action(action("lifted", "operator token 00", 1.8e9, "gone", None, 0))
+    log.append_action(action("lifted", "operator token 00", 1.8e9, "r-1", row, 0))
     log.close()
     shown = []
     for more in ([], ["--actions"], ["--refused"]):
@@ -240,6 +263,7 @@ def test_actions_are_shown_among_records(tmp_path: Path, capsys: pytest.CaptureF
     assert "1 records, 2 actions of operators" in capsys.readouterr().out
     assert "served" in shown[0]
     assert "revoked      subject a|ada\\x1b[31m  ends 2 running" in shown[0]
+    assert "lifted       subject a|ada\\x1b[31m\n" in shown[0]
     assert "r-1 by operator token 00: stolen" in shown[1]
     assert "served" not in shown[1]
     assert "" == shown[2]

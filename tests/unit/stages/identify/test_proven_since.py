@@ -35,12 +35,14 @@ WORKLOAD = RoleRule("workload", spiffe=("spiffe://example.org/**",))
 def test_a_revocation_is_told_to_the_record_alone() -> None:
     """Its id and reason; the client reads nothing of them."""
     refusal = revoked(Revocation("r-1", Target.SUBJECT, "a", NOW, reason="stolen"))
+    unexplained = revoked(Revocation("r-2", Target.SUBJECT, "a", NOW))
 
     assert (Reason.REVOKED, "", "revocation r-1 of subject: stolen") == (
         refusal.reason,
         refusal.detail,
         refusal.note,
     )
+    assert "revocation r-2 of subject" == unexplained.note
 
 
 async def test_a_key_that_is_gone() -> None:
