@@ -6,6 +6,8 @@ import os
 from typing import TYPE_CHECKING
 
 import pytest
+from cryptography import x509
+from cryptography.hazmat.primitives import hashes, serialization
 from cryptography.hazmat.primitives.asymmetric import dsa, ec, ed25519, rsa
 
 from gateway.config.checks.material import Files
@@ -202,6 +204,10 @@ def test_what_everybody_may_open_or_expires_soon_is_warned_of(authority: Authori
             },
             ["`private_key` without `certificate`"],
         ),
+        (
+            {"backends.local": {"endpoints": ["https://10.0.0.1"], "tls": {"ca": "none.pem"}}},
+            ["there is no file none.pem"],
+        ),
         ({"audit.path": "ca.pem/audit.jsonl"}, ["ca.pem is no directory"]),
         ({"audit.path": "."}, [". is no file"]),
         ({"audit.path": "new/deep/audit.jsonl"}, []),
@@ -218,6 +224,39 @@ def test_every_file_that_a_setting_names_is_looked_at(
     directory = str(authority.directory)
 
     assert expected == [message.replace(f"{directory} is", ". is") for message in said(authority, changes)]
+
+
+def test_who_may_open_a_key_that_signs_is_looked_at(authority: Authority) -> None:
+    """Whoever has it makes assertions."""
+    authority.write("ed.key", private_pem(ed25519.Ed25519PrivateKey.generate()), 0o644)
+
+    assert [f"every user of this machine may open {authority.directory}/ed.key"] == warnings(
+        authority.directory, {"assertions": {"private_key": "ed.key"}}
+    )
+
+
+def sequence(*parts: bytes) -> bytes:
+    """Put DER of at most 255 bytes together."""
+    content = b"".join(parts)
+    return b"\x30" + (b"\x81" if len(content) >= 0x80 else b"") + bytes([len(content)]) + content
+
+
+def test_a_list_that_never_ends_is_refused(authority: Authority) -> None:
+    """No tool writes one without nextUpdate, and RFC 5280 (section 5.1.2.5) wants it; others may."""
+    listed = x509.load_pem_x509_crl((authority.directory / "clients.crl").read_bytes())
+    signed = listed.tbs_certlist_bytes
+    signed = signed[3 if signed[1] == 0x81 else 2 :]  # the content alone
+    begins = signed.index(b"\x17\x0d") + 15  # behind thisUpdate, a UTCTime
+    assert b"\x17\x0d" == signed[begins : begins + 2]
+    algorithm = bytes.fromhex("300a06082a8648ce3d040302")  # ecdsa-with-SHA256
+    endless = sequence(signed[:begins], signed[begins + 15 :])
+    signature = authority.key.sign(endless, ec.ECDSA(hashes.SHA256()))
+    bits = b"\x03" + bytes([len(signature) + 1, 0]) + signature
+    der = sequence(endless, algorithm, bits)
+    made = x509.load_der_x509_crl(der).public_bytes(serialization.Encoding.PEM)
+    authority.write("clients.crl", made)
+
+    assert ["the revocation list clients.crl never says when it ends (nextUpdate)"] == said(authority)
 
 
 RANDOM = "head -c 32 /dev/urandom | base64"

@@ -61,6 +61,10 @@ def files(tmp_path: Path) -> Path:
             ],
         ),
         (
+            ORIGIN | {"identity": {"proofs": {}, "anonymous": {"roles": ["user"]}}},
+            [('"proofs"', "`proofs` has no effect: no issuer of tokens is believed")],
+        ),
+        (
             ORIGIN | {"identity.proofs": {"max_age": "301s"}},
             [('"301s"', "a proof that somebody copied would be good for this long elsewhere")],
         ),

@@ -109,6 +109,10 @@ def test_a_sound_transmitter_is_taken(files: Path) -> None:
             written(transmitter(push={"token": "file:none"})),
             [('"file:none"', "there is no file {}/none")],
         ),
+        (
+            written(transmitter(poll={"endpoint": "https://idp.example.org/p", "token": "file:none"})),
+            [('"file:none"', "there is no file {}/none")],
+        ),
         (written(transmitter(ca="token")), [('"token"', "{}/token holds no readable certificate")]),
         (
             written(transmitter(jwks="https://10.0.0.9/jwks")),
