@@ -158,13 +158,13 @@ def describe_action(action: Action, *, is_coloured: bool = False) -> str:
         title = f"\x1b[35m{title}\x1b[0m"
     target = f"{action.target} {action.value}" if action.target else ""
     why = f": {action.reason}" if action.reason else ""
-    what = "" if action.action == "lifted" else f"ends {action.cut} running"
+    what = "" if action.action == "lifted" else f"  ends {action.cut} running"
     name = f"{action.revocation} "
     if action.limit:
         of = "".join(f", {word} {value}" for word, value in action.known.items())
-        what, name = f"{_taken(action)} of {action.limit}{of}", ""
+        what, name = f"  {_taken(action)} of {action.limit}{of}", ""
     return (
-        f"{printable(moment)}  ---  {title}{printable(f'  {target}  {what}')}\n"
+        f"{printable(moment)}  ---  {title}{printable(f'  {target}{what}')}\n"
         f"{' ' * 26}{printable(f'{name}by {action.by}{why}')}"
     )
 

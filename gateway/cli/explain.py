@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import argparse
-import sys
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import TYPE_CHECKING, Final
@@ -13,6 +12,7 @@ from cryptography.hazmat.primitives.serialization import Encoding
 
 from gateway.app.explanation import Explanation, NoSuch, Question, explain_request
 from gateway.cli.check import compile_file
+from gateway.cli.failure import fail, of_file
 from gateway.cli.values import pairs
 from gateway.core.identity import CERTIFICATE_CONFIRMATION, KEY_CONFIRMATION
 from gateway.core.prompt import Prompt
@@ -116,9 +116,9 @@ def run(options: argparse.Namespace) -> int:
     try:
         explanation = explain_request(compiled[0], _question(options))
     except (NoSuch, TlsError, OSError) as wrong:
-        return _fail(str(wrong))
+        return fail("explain", of_file(wrong) if isinstance(wrong, OSError) else str(wrong), 2)
     except Refused as refused:
-        return _fail(f"no identity can be made of this: {_why(refused.refusal)}")
+        return fail("explain", f"no identity can be made of this: {_why(refused.refusal)}", 2)
     print(_json(explanation) if options.json else "\n".join(_lines(explanation, options)))
     return 1 if isinstance(explanation.verdict, Refusal) else 0
 
@@ -227,8 +227,3 @@ def _json(explanation: Explanation) -> str:
         "status": PUBLIC[verdict.reason].status if isinstance(verdict, Refusal) else None,
     }
     return msgspec.json.format(msgspec.json.encode(document)).decode()
-
-
-def _fail(message: str) -> int:
-    print(f"gateway explain: {message}", file=sys.stderr)
-    return 2

@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 import argparse
-import sys
 from typing import TYPE_CHECKING, Any, Final
 from urllib.parse import urlencode
 
 import msgspec
 
 from gateway.cli.admin_client import AdminClient, Unreachable, add_options, open_client
+from gateway.cli.failure import fail
 from gateway.observe.redact import printable
 
 if TYPE_CHECKING:
@@ -181,5 +181,4 @@ def _refused(status: int, answer: dict[str, Any]) -> int:
 
 
 def _fail(message: str, code: int) -> int:
-    print(f"gateway limits: {printable(message)}", file=sys.stderr)
-    return code
+    return fail("limits", printable(message), code)
