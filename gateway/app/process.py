@@ -216,6 +216,7 @@ class Process:
             signer=None if key is None else Signer(key, "checkpoint"),
             sync_every=settings.sync_every,
             max_bytes=settings.rotate_at,
+            is_worker=self._supervised is not None,
             on_health=health,
         )
         stack.callback(audit.close)

@@ -82,7 +82,7 @@ def _verify(args: argparse.Namespace) -> int:
     except Unusable as error:
         return _fail(str(error))
     for problem in log.problems:
-        print(f"{problem.file}:{problem.line}: {problem.what}")
+        print(printable(f"{problem.file}:{problem.line}: {problem.what}"))  # a statement may be forged
     print(_summary(log, is_signed=key is not None))
     return 0 if log.is_intact else 1
 
@@ -106,11 +106,12 @@ def _summary(log: LogReport, *, is_signed: bool) -> str:
 
 def _chain(report: Report, *, is_signed: bool) -> str:
     checked = "verified" if is_signed else "seen, not verified (no --key)"
+    torn = f"; {report.torn} byte(s) of a line that is not finished" if report.torn else ""
     return (
         f"  {report.lines} lines in {report.files} file(s), numbers {report.first} to {report.last}: "
         f"{report.records} records, "
         f"{report.actions} actions of operators, {report.events} events of the log itself\n"
-        f"  {report.checkpoints} checkpoint(s) {checked}; {report.unsigned} line(s) after the last one"
+        f"  {report.checkpoints} checkpoint(s) {checked}; {report.unsigned} line(s) after the last one{torn}"
     )
 
 

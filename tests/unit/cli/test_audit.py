@@ -8,15 +8,17 @@ from typing import TYPE_CHECKING
 import pytest
 from cryptography.hazmat.primitives.asymmetric.ec import SECP256R1, generate_private_key
 from cryptography.hazmat.primitives.serialization import Encoding, PublicFormat
+from msgspec.json import encode
 
 from gateway.cli import audit as cli
 from gateway.core.refusal import Reason, Refusal
 from gateway.core.revocation import Revocation, Target
 from gateway.observe.action import action, adjustment
 from gateway.observe.audit import AuditLog, Signer
-from gateway.observe.chain import Head, Kind, link
-from gateway.observe.chains import worker_file
+from gateway.observe.chain import Head, Kind, link, parse
+from gateway.observe.chains import STARTED, Pin, Statement, worker_file
 from gateway.observe.encoder import RecordEncoder
+from gateway.observe.ledger import Ledger
 from tests.unit.observe.exchanges import ALICE, ManualClock, malformed, refused, served
 from tests.unit.observe.test_audit import KEY
 
@@ -73,6 +75,21 @@ def test_tampering_is_named(path: Path, capsys: pytest.CaptureFixture[str]) -> N
     assert (
         "a.jsonl:1: the content does not fit its hash\nNOT INTACT: 1 problem(s)\n" in capsys.readouterr().out
     )
+
+
+def test_what_a_statement_says_cannot_drive_the_terminal(
+    path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """Who can write the file can name any chain in it; and bytes of an unfinished line are said."""
+    statement = Statement("t", [Pin("\x1b[2J.jsonl", 1, "")])
+    _, line = link(parse(path.read_bytes().splitlines(keepends=True)[-1]).head, Kind.EVENT, encode(statement))
+    with path.open("ab") as file:
+        file.write(line + b'{"seq"')
+
+    assert 1 == run("verify", str(path), "--key", str(path.with_name("key.pem")))
+    out = capsys.readouterr().out
+    assert out.startswith("\\x1b[2J.jsonl:0: the file of this worker's chain is missing\n")
+    assert "1 line(s) after the last one; 6 byte(s) of a line that is not finished\n" in out
 
 
 def test_a_pruned_log_can_be_declared(path: Path) -> None:
@@ -228,6 +245,10 @@ def test_workers_chains_are_one_log(
         ex.started = started
         chain.append(encode(ex))
         assert chain.close()
+    ledger = Ledger(path, clock=ManualClock())
+    ledger.note(STARTED)
+    ledger.write({})
+    ledger.close()
     code = run("verify", str(path))
     said = capsys.readouterr().out
     run("show", "--last", "2", str(path))
@@ -237,7 +258,7 @@ def test_workers_chains_are_one_log(
 
     assert 0 == code
     assert said.startswith(
-        "CHAIN INTACT, NOT PROVEN: without --key, who can write the file could have rewritten all of it\na.jsonl\n  4 lines"
+        "CHAIN INTACT, NOT PROVEN: without --key, who can write the file could have rewritten all of it\na.jsonl\n  5 lines"
     )
     assert "\na.1.jsonl\n  1 lines in 1 file(s)" in said
     assert said.endswith("3 chains; where they end was stated 0 time(s)\n")
