@@ -487,6 +487,7 @@ async def test_a_renewed_context_is_used_from_now_on() -> None:
     assert [True, True, True, False] == [one.was_aborted for one in network.transports]
     assert {"e": 1} == pool.connections()
     assert new is pool._endpoints["b"][0]._tls
+    assert set() == pool._endpoints["b"][0]._retired  # nothing is kept of what has ended
     pool.close()
 
 
