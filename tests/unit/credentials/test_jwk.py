@@ -51,6 +51,8 @@ def test_both_names_of_edwards_keys_are_one() -> None:
         without(EC, kid="x", alg="ECDH-ES"),
         without(EC, kid="x", alg="ES384"),
         without(EC, kid="x", alg="HS256"),
+        without(EC, kid="x", alg=["ES256"]),
+        without(EC, kid="x", alg={}),
         without(EC, kid="x", crv="secp256k1"),
         without(OKP, kid="x", crv="X25519"),
         {"kty": "unknown", "kid": "x"},

@@ -59,6 +59,7 @@ async def test_a_revoked_session_voids_what_was_issued_before() -> None:
         (CAEP + "device-compliance-change", {"current_status": "compliant"}, None),
         (CAEP + "risk-level-change", {"current_level": "HIGH"}, "reauthenticate"),
         (CAEP + "risk-level-change", {"current_level": "odd"}, "reauthenticate"),
+        (CAEP + "risk-level-change", {"current_level": ["LOW"]}, "reauthenticate"),
         (CAEP + "risk-level-change", {"current_level": "LOW"}, None),
         (RISC + "account-disabled", {"reason": "hijacking"}, "lock"),
         (RISC + "account-purged", {}, "lock"),

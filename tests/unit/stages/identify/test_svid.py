@@ -101,6 +101,8 @@ async def test_the_proof_ends_with_the_token_and_with_the_keys() -> None:
         ({"typ": "jwt"}, Reason.TOKEN_TYPE),
         ({"typ": "at+jwt"}, Reason.TOKEN_TYPE),
         ({"typ": 1}, Reason.TOKEN_TYPE),
+        ({"typ": []}, Reason.TOKEN_TYPE),
+        ({"typ": {"JWT": 1}}, Reason.TOKEN_TYPE),
         ({"alg": "EdDSA"}, Reason.TOKEN_ALGORITHM),
         ({"alg": "Ed25519"}, Reason.TOKEN_ALGORITHM),
         ({"alg": "HS256"}, Reason.TOKEN_ALGORITHM),
