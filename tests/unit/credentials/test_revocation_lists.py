@@ -2,15 +2,19 @@
 
 from __future__ import annotations
 
+from base64 import b64encode
 from typing import TYPE_CHECKING, Any
 
 import pytest
 from cryptography import x509
 from cryptography.hazmat.primitives.asymmetric import ec, ed448
+from cryptography.hazmat.primitives.serialization import Encoding
 
 from gateway.core.refusal import Reason, Refusal, Source
 from gateway.credentials.authorities import Authorities
 from gateway.credentials.revocation_lists import (
+    BEGIN,
+    END,
     ListError,
     RevocationList,
     RevocationLists,
@@ -18,7 +22,7 @@ from gateway.credentials.revocation_lists import (
     links,
     parse_lists,
 )
-from tests.pki import DAY, Ca, usage
+from tests.pki import DAY, Ca, other_version, unread_names, usage
 
 from .parts import NOW
 
@@ -167,17 +171,30 @@ def test_who_may_sign_a_list() -> None:
 
 def test_garbage_is_no_list() -> None:
     """Neither nothing, nor something else, nor a broken one."""
-    for pem in (b"", ROOT.pem, b"-----BEGIN X509 CRL-----\nAAAA\n-----END X509 CRL-----\n"):
+    [good] = parse_lists(ROOT.revoke())
+    later = b64encode(other_version(good.public_bytes(Encoding.DER)))
+    for pem in (
+        b"",
+        ROOT.pem,
+        BEGIN + b"\n" + later + b"\n" + END,
+        b"-----BEGIN X509 CRL-----\nAAAA\n-----END X509 CRL-----\n",
+    ):
         with pytest.raises(ListError, match="no revocation list in PEM form"):
             parse_lists(pem)
 
 
 def test_an_unreadable_extension_refuses_the_list() -> None:
-    """A number that is none, signed nevertheless."""
+    """A number that is none, names of an unknown kind, signed nevertheless; likewise of who signs."""
     garbled = (x509.UnrecognizedExtension(x509.CRLNumber.oid, b"\x04\x01\x00"), False)
 
     with pytest.raises(ListError, match="cannot be read"):
         read(ROOT.revoke(number=None, more=[garbled]))
+    with pytest.raises(ListError, match="cannot be read"):
+        read(ROOT.revoke(more=[(unread_names(x509.IssuerAlternativeName), False)]))
+    names = (unread_names(x509.SubjectAlternativeName), False)
+    unread = Ca("unread", NOW, more={x509.SubjectAlternativeName: names})
+    with pytest.raises(ListError, match="not for revocation lists"):
+        read(unread.revoke(), signers=[unread])
 
 
 def test_the_newest_list_of_an_issuer_counts() -> None:
