@@ -53,6 +53,8 @@ def unkeyed(identity: Identity, peer: Peer, methods: Identification, now: float)
     if identity.key_id is not None:
         key = None if methods.keys is None else methods.keys.find(identity.key_id)
         return _over(identity, key, now) or (key and check_place(key, peer.certificate, peer.address))
+    if "opaque" in identity.methods:
+        return None if identity.issuer in methods.opaque.names else ISSUER_GONE
     if "jwt" not in identity.methods:
         return None
     # a token is an issuer's or a trust domain's by what it says, never both: see `svid.claimed`
