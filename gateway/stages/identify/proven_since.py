@@ -9,20 +9,19 @@ from __future__ import annotations
 from dataclasses import replace
 from typing import TYPE_CHECKING, Final
 
-from gateway.core.refusal import Reason, Refusal, Refused
-from gateway.stages.identify.claims import invalid
+from gateway.core.refusal import Reason, Refusal
 from gateway.stages.identify.gateway_keys import check_place
+from gateway.stages.identify.identity import strings
 from gateway.stages.identify.roles import Facts, find_claim
 from gateway.stages.identify.svid import ALGORITHMS as SVID_ALGORITHMS
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping
-
     from gateway.core.gateway_key import GatewayKey
     from gateway.core.identity import Identity, Peer, PeerCertificate
     from gateway.core.revocation import Revocation
     from gateway.stages.identify import Identification
 
+TOKENS: Final = frozenset({"jwt", "opaque"})
 SPIFFE: Final = "spiffe://"  # and the trust domain's name: the issuer of JWT-SVIDs
 
 ISSUER_GONE: Final = Refusal(Reason.TOKEN_ISSUER_UNKNOWN, "The token's issuer is no longer accepted here.")
@@ -114,14 +113,16 @@ def current_roles(
     if certificate is not None:
         names = frozenset({certificate.subject, *certificate.dns} - {""})
     issuer = methods.issuers.get(identity.issuer)
-    if "jwt" in identity.methods and issuer is not None:
+    is_token = not TOKENS.isdisjoint(identity.methods)
+    if is_token and issuer is not None:
         client = identity.client_id
+        held = find_claim(identity.claims, issuer.roles_claim) if issuer.roles_claim else None
         facts = Facts(
-            groups=_listed(identity.claims, issuer.groups_claim),
+            groups=frozenset(strings(find_claim(identity.claims, issuer.groups_claim), "groups")),
             claims=identity.claims,
             subject=identity.key,
             clients=frozenset({client, f"{issuer.issuer}|{client}"}) if client else frozenset(),
-            token_roles=_listed(identity.claims, issuer.roles_claim) if issuer.roles_claim else frozenset(),
+            token_roles=frozenset(strings(held, "roles")),
             spiffe_id=identity.spiffe_id,
             certificates=names,
         )
@@ -133,14 +134,5 @@ def current_roles(
     elif identity.methods == ("mtls",) or "jwt" in identity.methods:  # a JWT-SVID says no more
         facts = Facts(spiffe_id=identity.spiffe_id, certificates=names)
     else:
-        return identity.roles  # what another server said of a token is not asked again
+        return frozenset()  # a credential that nobody takes any more: see `unkeyed`
     return methods.roles.roles(facts)
-
-
-def _listed(claims: Mapping[str, object], name: str) -> frozenset[str]:
-    value = find_claim(claims, name)
-    if value is None:
-        return frozenset()
-    if not isinstance(value, list) or not all(isinstance(one, str) for one in value):
-        raise Refused(invalid(name))
-    return frozenset(value)
