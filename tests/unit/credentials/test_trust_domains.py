@@ -214,13 +214,16 @@ async def test_it_stops_in_the_middle_of_a_look() -> None:
 
 
 async def test_a_bug_is_heard() -> None:
-    """What no source may raise ends the look loudly."""
+    """What no source may raise ends the look loudly; a bundle that dies meanwhile is told of all the same."""
     source = Script()
+    domain, clock, news, told = make(source, hard_age=600.0)
+    await renew(domain)
     source.says = RuntimeError("bug")
-    domain, *_ = make(source)
+    clock.now += 600
 
     with pytest.raises(RuntimeError, match="bug"):
         await renew(domain)
+    assert ([1, 2], "keys-expired") == (told, news[-1].event)
 
 
 async def test_files_are_read_when_they_change(tmp_path: Path) -> None:
