@@ -2,8 +2,8 @@
 
 With lists there is no "unknown": every certificate of a path, the anchor apart, must have a list of its
 issuer, and the list must not be stale. Delta lists, indirect lists, lists for a part of the certificates
-and lists with an extension that nothing here understands are refused whole: each of them could hide a
-revocation.
+and lists with a critical extension that nothing here understands are refused whole: each of them could
+hide a revocation.
 """
 
 from __future__ import annotations
@@ -17,7 +17,6 @@ from cryptography import x509
 from cryptography.exceptions import InvalidSignature, UnsupportedAlgorithm
 from cryptography.hazmat.primitives.asymmetric import ec, ed25519, rsa
 from cryptography.hazmat.primitives.serialization import Encoding, PublicFormat
-from cryptography.x509.oid import ExtensionOID
 
 from gateway.core.refusal import Reason, Refusal, Source
 from gateway.credentials.authorities import UNREADABLE
@@ -26,16 +25,6 @@ from gateway.credentials.paths import is_soundly_signed
 if TYPE_CHECKING:
     from collections.abc import Iterable, Sequence
 
-# IssuingDistributionPoint among them: it would say for which part of the certificates the list speaks.
-LIST_EXTENSIONS: Final = frozenset(
-    {
-        ExtensionOID.AUTHORITY_KEY_IDENTIFIER,
-        ExtensionOID.CRL_NUMBER,
-        ExtensionOID.ISSUER_ALTERNATIVE_NAME,
-        ExtensionOID.FRESHEST_CRL,
-        ExtensionOID.AUTHORITY_INFORMATION_ACCESS,
-    }
-)
 STALE: Final = "Whether the client certificate was revoked cannot be told at the moment."
 REVOKED: Final = "The client certificate was revoked."
 BEGIN: Final = b"-----BEGIN X509 CRL-----"

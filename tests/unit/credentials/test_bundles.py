@@ -20,6 +20,7 @@ from .parts import NOW
 
 REFERENCE = Path(__file__).parents[4] / "shared/conformance/spiffe/bundle"
 ONE, TWO = Ca("one", NOW), Ca("two", NOW, key=rsa.generate_private_key(65537, 2048))
+WEAK = Ca("weak", NOW, key=rsa.generate_private_key(65537, 1024))  # noqa: S505 - on purpose
 SIGNER = Signer(generate_key("ES256"))
 UNREAD = Ca("u", NOW, more={x509.SubjectAlternativeName: (unread_names(x509.SubjectAlternativeName), False)})
 OTHER = other_version(ONE.der)
@@ -57,6 +58,8 @@ def test_entries_that_do_not_count() -> None:
             {"use": "x509-svid", "x5c": x5c(ONE.der, TWO.der)},
             {"use": "x509-svid", "x5c": [*x5c(ONE.der), 7]},
             {"use": "wit-svid", **KEY},
+            {"use": "wit-svid", "x5c": x5c(TWO.der)},
+            {"x5c": x5c(TWO.der)},
             KEY,
             {"use": 7},
             {"use": "jwt-svid", "kty": "EC", "crv": "secp256k1", "kid": "odd"},
@@ -98,6 +101,7 @@ def test_a_pem_file_is_a_bundle_of_authorities() -> None:
         (document(*[{} for _ in range(MAX_ENTRIES + 1)]), "more than"),
         (document({"use": "jwt-svid", **KEY, "d": "x"}), "publishes a secret"),
         (document({"use": "other", "kty": "oct"}), "publishes a secret"),
+        (document({"use": "x509-svid", "x5c": x5c(ONE.der), "d": "x"}), "publishes a secret"),
         (document({"use": "jwt-svid", **{k: v for k, v in KEY.items() if k != "kid"}}), "has no `kid`"),
         (document({"use": "jwt-svid", **KEY, "kid": ""}), "has no `kid`"),
         (document({"use": "jwt-svid", **KEY, "x": "AA"}), "wrong length"),
@@ -124,6 +128,7 @@ def test_a_pem_file_is_a_bundle_of_authorities() -> None:
         (ssl.DER_cert_to_PEM_cert(OTHER).encode(), "no certificates in PEM form"),
         (document({"use": "x509-svid", "x5c": x5c(UNREAD.der)}), "not that of an authority"),
         (UNREAD.pem, "not that of an authority"),
+        (document({"use": "x509-svid", "x5c": x5c(WEAK.der)}), "2048 bits or more"),
         (document(spiffe_sequence=-1), "spiffe_sequence"),
         (document(spiffe_sequence=True), "spiffe_sequence"),
         (document(spiffe_refresh_hint="60"), "spiffe_refresh_hint"),

@@ -169,6 +169,16 @@ def test_who_may_sign_a_list() -> None:
         read(ROOT.revoke(), signers=[BETWEEN])
 
 
+def test_a_list_is_of_the_authority_that_it_names() -> None:
+    """Another one may have the same key: who is meant is said by the name."""
+    twin = Ca("twin", NOW, key=ROOT.key)
+    lists = read(ROOT.revoke(BAD), signers=[twin, ROOT])
+
+    assert issuer_id(ROOT.certificate) == lists.lists[0].issuer
+    with pytest.raises(ListError, match="not signed"):
+        read(ROOT.revoke(BAD), signers=[twin])
+
+
 def test_garbage_is_no_list() -> None:
     """Neither nothing, nor something else, nor a broken one."""
     [good] = parse_lists(ROOT.revoke())

@@ -92,6 +92,17 @@ async def test_the_proof_ends_with_the_token_and_with_the_keys() -> None:
     assert (Reason.TOKEN_KEY_UNKNOWN, None) == await reason(token, known)
 
 
+async def test_the_proof_ends_with_the_certificate_beside_it() -> None:
+    """It is remembered under that certificate, whose end no connection outlives."""
+    known, peer = methods(), certificate(spiffe=ID, not_after=NOW + 10)
+    token = forge(header(), claims())
+    await identify(call(token, peer), known, NOW + 9)
+
+    with pytest.raises(Refused) as refused:
+        await identify(call(token, peer), known, NOW + 10)
+    assert Reason.CERTIFICATE_EXPIRED is refused.value.refusal.reason
+
+
 @pytest.mark.parametrize(
     ("head", "expected"),
     [
