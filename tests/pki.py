@@ -186,6 +186,7 @@ class Ca:
         key: Any = None,
         more: Iterable[Extension] = (),
         entry: Extension | None = None,
+        over: hashes.HashAlgorithm | None = None,
     ) -> bytes:
         """Make a revocation list, PEM."""
         begins = self.now - 60.0 if begins is None else begins
@@ -207,7 +208,7 @@ class Ca:
                 made = made.add_extension(*entry)
             builder = builder.add_revoked_certificate(made.build())
         key = key or self.key
-        return builder.sign(key, digest(key)).public_bytes(Encoding.PEM)
+        return builder.sign(key, over or digest(key)).public_bytes(Encoding.PEM)
 
 
 def unread_names(kind: type[x509.ExtensionType]) -> x509.UnrecognizedExtension:

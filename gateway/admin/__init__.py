@@ -138,7 +138,7 @@ def _guard(token: str | None, endpoints: Collection[str], elsewhere: Handler | N
 
     @web.middleware
     async def guard(request: web.Request, handler: Handler) -> web.StreamResponse:
-        is_ours = elsewhere is None or request.match_info.handler is not elsewhere
+        is_ours = request.match_info.handler is not elsewhere
         if expected is not None and is_ours and request.path not in open_paths:
             given = request.headers.get(hdrs.AUTHORIZATION, "").encode("utf-8", "surrogateescape")
             if not compare_digest(sha256(given).digest(), expected):

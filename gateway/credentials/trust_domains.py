@@ -247,7 +247,7 @@ class TrustDomain:
         pause = self._usual()
         if self._failures:
             pause = min(pause, REFRESH_WINDOW * 2.0 ** min(self._failures - 1, 16))
-        if self._bundle is not None and self._hard_age != NEVER:
+        if self._bundle is not None:
             pause = min(pause, max((self._hard_age - self._age()) / (1 + JITTER), SOONEST))
         return pause
 

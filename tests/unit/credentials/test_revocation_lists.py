@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 from cryptography import x509
+from cryptography.hazmat.primitives import hashes
 from cryptography.hazmat.primitives.asymmetric import ec, ed448
 from cryptography.hazmat.primitives.serialization import Encoding
 
@@ -135,6 +136,7 @@ UNKNOWN = x509.UnrecognizedExtension(x509.ObjectIdentifier("1.2.3.4"), b"\x05\x0
         ({"entry": (UNKNOWN, True)}, "entry with a critical"),
         ({"begins": NOW + 60}, "not valid yet"),
         ({"begins": NOW - 3 * DAY}, "out of date"),
+        ({"over": hashes.SHA224()}, "a hash that is not accepted"),
         ({"key": ec.generate_private_key(ec.SECP256R1())}, "not signed by any"),
     ],
 )

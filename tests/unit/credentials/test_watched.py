@@ -76,6 +76,29 @@ def test_what_cannot_be_used_yet_is_used_once_it_can(tmp_path: Path) -> None:
     assert not watched.look(lambda name, failure: said.append(failure))
 
 
+def test_another_change_and_another_reason_are_said(tmp_path: Path) -> None:
+    """The same fault of another file, and another fault of the same one."""
+    file = tmp_path / "list"
+    file.write_text("1")
+    why, said = [""], []
+
+    def make() -> str:
+        if why[0]:
+            raise ValueError(why[0])
+        return file.read_text()
+
+    watched = Watched("list", [file], make)
+    why[0] = "is stale"
+    for text in ("22", "333", "333"):
+        if text != file.read_text():
+            file.write_text(text)
+        assert not watched.look(lambda name, failure: said.append(failure))
+    why[0] = "is older"
+    assert not watched.look(lambda name, failure: said.append(failure))
+
+    assert ["is stale", "is stale", "is older"] == said
+
+
 def test_a_file_that_changes_while_it_is_read_is_read_again(tmp_path: Path) -> None:
     """The stamp is taken before reading."""
     file = tmp_path / "number"

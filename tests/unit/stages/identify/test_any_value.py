@@ -116,12 +116,13 @@ async def test_of_the_key_of_a_proof(name: str, value: object) -> None:
 @given(
     st.sampled_from(("change_direction", "current_status", "current_level", "event_timestamp", "subject")),
     VALUES,
+    st.sampled_from(("iss_sub", "jwt_id", "email", "opaque", "uri", "aliases", "complex")),
     st.sampled_from(("format", "iss", "sub", "identifiers", "user", "session", "id", "uri", "email")),
     VALUES,
 )
-async def test_of_an_event(kind: str, name: str, value: object, about: str, other: object) -> None:
+async def test_of_an_event(kind: str, name: str, value: object, form: str, about: str, other: object) -> None:
     """And of its subject: taken, or rejected."""
-    subject = {"format": "iss_sub", "iss": ISSUER, "sub": "alice", about: other}
+    subject = {"format": form, "iss": ISSUER, "sub": "alice", about: other}
     token = signals.signed(signals.claims(kind, {name: value}, sub_id=subject))
     with suppress(Rejected):
         await signals.World().receiver.take(token)
