@@ -226,7 +226,7 @@ async def test_without_a_token_nobody_is_named(fleet: Fleet) -> None:
             async with client.delete("/v1/revocations/known", headers=fields) as answer:
                 assert 200 == answer.status
 
-    assert [("known", "nobody proven, from 127.0.0.1")] * 2 == fleet.lifted
+    assert [("known", "operator without token, from 127.0.0.1")] * 2 == fleet.lifted
 
 
 async def test_what_is_held_is_listed_in_pages(ask: Ask, fleet: Fleet) -> None:
