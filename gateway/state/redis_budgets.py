@@ -150,16 +150,17 @@ class RedisBudgets:
             StoreUnavailable: No usable answer in time, and the budgets do not allow a local share.
         """
         now = self._clock.tick()
-        lacking = 0
+        shares = []
+        is_lacking = False
         for hold in holds:
             share = self._shares.of(hold.budget, hold.key, now)
-            hold.account = share
+            shares.append(share)
             if share.left(now) < hold.amount:
-                lacking += 1
-        if lacking:
-            return await self._draw(holds, now)
-        for hold in holds:
-            share = self._shares.of(hold.budget, hold.key, now)
+                is_lacking = True
+        if is_lacking:
+            return await self._draw(holds, shares, now)
+        for hold, share in zip(holds, shares, strict=True):
+            hold.account = share
             share.take(hold.amount)
             self._dirty[share] = None
         return None
@@ -244,13 +245,13 @@ class RedisBudgets:
         if connection is not None and isinstance(reply, hiredis.ReplyError) and word(reply) in FATAL:
             connection.abort(word(reply))
 
-    async def _draw(self, holds: Sequence[Hold], now: float) -> Denial | None:
+    async def _draw(self, holds: Sequence[Hold], shares: Sequence[Share], now: float) -> Denial | None:
         """Take what the shares have, and draw the rest of all of them in one write."""
         connection = self._link.connection
         if connection is None:
             return await self._without(holds)
         together = Together(asyncio.get_running_loop())
-        asks = self._ask_all(holds, now, connection, together)
+        asks = self._ask_all(holds, shares, now, connection, together)
         try:
             await together.future
         except BaseException:  # the client has gone
@@ -270,11 +271,16 @@ class RedisBudgets:
         return deny(shortages) if shortages else await self._without(holds)
 
     def _ask_all(
-        self, holds: Sequence[Hold], now: float, connection: Connection, together: Together
+        self,
+        holds: Sequence[Hold],
+        shares: Sequence[Share],
+        now: float,
+        connection: Connection,
+        together: Together,
     ) -> list[tuple[Hold, int, Ask]]:
         asks = []
-        for hold in holds:
-            share = self._shares.of(hold.budget, hold.key, now)
+        for hold, share in zip(holds, shares, strict=True):
+            hold.account = share
             have = min(share.left(now), hold.amount)
             share.take(have)
             self._dirty[share] = None
@@ -336,8 +342,6 @@ class RedisBudgets:
     async def _without(self, holds: Sequence[Hold]) -> Denial | None:
         """Answer without the store: by the local share where the route allows it."""
         if not all(hold.budget.is_local_on_failure for hold in holds):
-            for hold in holds:
-                hold.account = None
             self.unavailable += 1
             raise StoreUnavailable
         self.local_answers += 1

@@ -42,7 +42,7 @@ class Share:
         key: Whose account.
         place: The account's key in the store.
         name: Of the lease; no other share ever has it.
-        made: When, monotonic seconds.
+        seen: When it was last asked for, monotonic seconds.
     """
 
     __slots__ = (
@@ -53,24 +53,24 @@ class Share:
         "is_reported",
         "key",
         "last_use",
-        "made",
         "name",
         "pace",
         "place",
         "returning",
         "running",
+        "seen",
         "sent",
         "spent",
         "taken",
         "times",
     )
 
-    def __init__(self, budget: Budget, key: str, place: bytes, name: bytes, made: float) -> None:
+    def __init__(self, budget: Budget, key: str, place: bytes, name: bytes, seen: float) -> None:
         self.budget = budget
         self.key = key
         self.place = place
         self.name = name
-        self.made = made
+        self.seen = seen
         self.drawn = 0
         self.spent = 0
         self.confirmed = 0  # of what was spent, what the server is known to know
@@ -278,7 +278,9 @@ class Shares:
             name = b"%b%08x" % (self._nonce, self._count)
             share = self._shares[place] = Share(budget, key, self._place(budget, key), name, now)
             self._ring.append(place)
-        elif share.budget is not budget:
+            return share
+        share.seen = now  # so that none of one claim makes room for another
+        if share.budget is not budget:
             is_other = share.budget != budget
             share.budget = budget  # after a reload: what was used stays used
             share.is_changed = share.is_changed or is_other
@@ -297,7 +299,7 @@ class Shares:
         for _ in range(min(SWEEP, len(ring))):
             place = ring.popleft()
             share = self._shares[place]
-            if now - max(share.sent, share.made) > FORGET_SECONDS and share.is_over and share.pace == 0.0:
+            if now - max(share.sent, share.seen) > FORGET_SECONDS and share.is_over and share.pace == 0.0:
                 del self._shares[place]
             else:
                 ring.append(place)

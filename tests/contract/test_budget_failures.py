@@ -237,6 +237,24 @@ async def test_memory_is_bounded(server: RunningServer) -> None:
         assert len(budgets) <= 10
 
 
+async def test_a_claim_makes_no_room_at_its_own_cost(servers: Servers, key: str) -> None:
+    """An account that rested is not forgotten while the same claim opens another: what it held comes back."""
+    clock = FakeClock()
+    async with opened_budgets(reach(servers[SERVERS[0]]), clock) as budgets:
+        (hold,), _ = await take(budgets, key, (level(1), 1))
+        budgets.settle(hold, 1)
+        await settled(budgets)
+        clock.now += FORGET_SECONDS + 1.0
+        holds, granted = await take(budgets, key, (level(1), 1), (daily(), 10))
+        for each in holds:
+            budgets.settle(each, 1)
+        await settled(budgets)
+        _, again = await take(budgets, key, (level(1), 1))
+
+        assert (granted, again) == (None, None)
+        assert [1, 0] == [share.running for share in budgets._shares]
+
+
 async def test_a_flush_takes_one_interval(server: RunningServer) -> None:
     """However many shares there are: its steps are spread over the interval, and never longer."""
     async with opened_budgets(reach(server), FakeClock()) as budgets:
