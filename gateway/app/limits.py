@@ -19,7 +19,6 @@ if TYPE_CHECKING:
     from gateway.config.schema import Settings
     from gateway.config.source import Path as Place
 
-LEASE_SLACK = 30.0  # seconds beyond the longest exchange
 IDENTITY = (Key(Dimension.IDENTITY),)
 METERED = tuple(measure for measure in Measure if measure is not Measure.REQUESTS and not measure.is_level)
 
@@ -39,13 +38,10 @@ def compile_limits(route: RouteSettings, *, is_local: bool) -> RouteLimits:
         for rate in limits.requests
     )
     concurrent = limits.concurrent
-    # a slot that a crashed gateway holds comes back when its longest exchange would be over
-    bounds = route.bounds
-    longest = bounds.body_time + bounds.connect + bounds.first_byte + bounds.answer_time + LEASE_SLACK
     return RouteLimits(
         route.name,
         rates,
-        None if concurrent is None else ConcurrencyLimit("concurrent", concurrent, longest),
+        None if concurrent is None else ConcurrencyLimit("concurrent", concurrent),
         is_local_on_failure=is_local,
     )
 

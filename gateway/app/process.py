@@ -39,7 +39,6 @@ from gateway.observe.recorder import Observer
 from gateway.observe.traces import Tracer
 from gateway.pipeline import Gateway
 from gateway.state.redis import RedisStore
-from gateway.state.redis_budgets import RedisBudgets
 from gateway.state.redis_counters import RedisCounters
 from gateway.vigil import Vigil
 from gateway.wire.downstream import Downstream
@@ -50,7 +49,7 @@ if TYPE_CHECKING:
 
     from gateway.app.compilation import Compilation
     from gateway.app.revocations import Keeper
-    from gateway.app.shared_state import Budgets, Counters, Store
+    from gateway.app.shared_state import Counters, Store
     from gateway.app.supervised import Supervised
     from gateway.core.ports import Clock
     from gateway.core.refusal import Refusal
@@ -143,7 +142,7 @@ class Process:
         compilation = self._compilation
         audit = self._open_audit(stack)
         store, counters = await self._open_state(stack)
-        budgets = await self._open_budgets(stack)
+        budgets = make_budgets(self._compilation, store, self._clock)
         keeper = await self._open_revocations(stack)
         async with asyncio.TaskGroup() as starting:  # together: an issuer that is away delays no other
             for keys in (*compilation.key_sets, *compilation.domains.values()):
@@ -227,13 +226,6 @@ class Process:
             stack.push_async_callback(counters.stop)
             await counters.start()
         return store, counters
-
-    async def _open_budgets(self, stack: AsyncExitStack) -> Budgets:
-        budgets = make_budgets(self._compilation, self._clock)
-        if isinstance(budgets, RedisBudgets):
-            stack.push_async_callback(budgets.stop)
-            await budgets.start()
-        return budgets
 
     def _open_watch(self, stack: AsyncExitStack, gateway: Gateway, keeper: Keeper, service: Service) -> Vigil:
         vigil = Vigil(gateway)

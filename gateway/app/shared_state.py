@@ -16,6 +16,7 @@ from gateway.state.redis import RedisStore
 from gateway.state.redis_budgets import RedisBudgets
 from gateway.state.redis_counters import RedisCounters
 from gateway.state.redis_once import RedisOnce
+from gateway.state.redis_shares import RedisShares
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -48,8 +49,8 @@ def make_state(compilation: Compilation, clock: Clock) -> tuple[Store, Counters]
         return local, counters
     server = server_of(compilation)
     share = 1.0 / (compilation.settings.state.processes or 1)  # demanded where it matters
-    store = RedisStore(server, local, share=share, blinding=compilation.blinding, report=_reporter("limits"))
-    return store, RedisCounters(
+    shares = RedisShares(server, clock, blinding=compilation.blinding, report=_reporter("limits"))
+    return RedisStore(shares, local, share=share), RedisCounters(
         server,
         clock,
         half_life=behaviour.half_life,
@@ -59,27 +60,19 @@ def make_state(compilation: Compilation, clock: Clock) -> tuple[Store, Counters]
     )
 
 
-def make_budgets(compilation: Compilation, clock: Clock) -> Budgets:
-    """Make what keeps budgets; in Redis it still has to be started.
-
-    No connection is made for a configuration without budgets.
+def make_budgets(compilation: Compilation, store: Store, clock: Clock) -> Budgets:
+    """Make what keeps budgets; in Redis over the connection of the limits.
 
     Args:
-        compilation: Where they live.
+        compilation: The number of gateway processes.
+        store: The store of the limits.
         clock: Time.
     """
     local = MemoryBudgets(clock)
-    state = compilation.settings.state
-    if state.url.scheme == "memory" or not any(route.budgets.budgets for route in compilation.routes.routes):
+    if not isinstance(store, RedisStore):
         return local
-    return RedisBudgets(
-        server_of(compilation),
-        local,
-        clock,
-        share=1.0 / (state.processes or 1),  # demanded where it matters
-        blinding=compilation.blinding,
-        report=_reporter("budgets"),
-    )
+    share = 1.0 / (compilation.settings.state.processes or 1)  # demanded where it matters
+    return RedisBudgets(store.shares, local, share=share)
 
 
 def make_once(compilation: Compilation, store: Store, clock: Clock) -> MemoryOnce | RedisOnce:

@@ -15,6 +15,9 @@ from gateway.core.ports import StoreUnavailable
 from gateway.state.verdict import GRAIN, refusal
 
 if TYPE_CHECKING:
+    from collections.abc import Callable, Sequence
+
+    from gateway.core.budgets import Hold
     from gateway.core.limits import RouteLimits
     from gateway.core.ports import Clock
 
@@ -82,7 +85,9 @@ class MemoryStore:
         """Return how many pairs of identity and route are remembered."""
         return len(self._entries)
 
-    async def admit(self, key: str, limits: RouteLimits, /) -> Ledger:
+    async def admit(
+        self, key: str, limits: RouteLimits, _ahead: Callable[[], Sequence[Hold]] | None = None, /
+    ) -> Ledger:
         """Charge one request against all limits, or none; never suspends.
 
         Raises:

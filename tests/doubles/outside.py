@@ -193,7 +193,9 @@ class FakeStore(Failing):
         self.held: list[object] = []
         self.settled: list[Ledger] = []
 
-    async def admit(self, key: str, limits: RouteLimits, /) -> Ledger:
+    async def admit(
+        self, key: str, limits: RouteLimits, _ahead: Callable[[], Sequence[Hold]] | None = None, /
+    ) -> Ledger:
         """Grant."""
         self.asked.append(key)
         self.happen("store.admit")
