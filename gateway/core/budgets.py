@@ -144,11 +144,22 @@ class RouteBudgets:
         budgets: Reserved all or none.
         prices: By model; "*" for all others.
         output_cap: Output tokens per choice that are reserved where the client names no cap.
+
+    One more follows: `early`, the budgets whose accounts the head of a request names.
     """
 
     budgets: tuple[Budget, ...] = ()
     prices: dict[str, Price] = field(default_factory=dict)
     output_cap: int = 1024
+    early: tuple[Budget, ...] = field(init=False)
+
+    def __post_init__(self) -> None:
+        early = tuple(
+            budget
+            for budget in self.budgets
+            if budget.is_for is None and all(key.dimension is not Dimension.MODEL for key in budget.per)
+        )
+        object.__setattr__(self, "early", early)
 
 
 @final

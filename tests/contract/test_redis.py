@@ -4,12 +4,15 @@ from __future__ import annotations
 
 import asyncio
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, final
 
 import pytest
 
+from gateway.core.budgets import Budget, Dimension, Hold, Key, Measure
 from gateway.core.limits import ConcurrencyLimit, Ledger, RateLimit, RouteLimits, as_budgets
 from gateway.core.ports import ClientGone, StoreUnavailable
+from gateway.state.memory_budgets import MemoryBudgets
+from gateway.state.redis_budgets import RedisBudgets
 from gateway.state.script import Script
 from gateway.state.share import LEASE_SECONDS
 from tests.contract.budgets import settled
@@ -90,6 +93,81 @@ async def test_a_busy_identity_costs_no_trip(server: RunningServer, key: str, cl
         counts = store.shares.trips - before, server.calls("evalsha")
 
     assert counts == (0, 10)
+
+
+@final
+class Counting:
+    """A transport that counts what is written to it."""
+
+    def __init__(self, transport: asyncio.Transport) -> None:
+        self.transport = transport
+        self.writes = 0
+
+    def write(self, data: bytes) -> None:
+        self.writes += 1
+        self.transport.write(data)
+
+    def abort(self) -> None:
+        self.transport.abort()
+
+
+@pytest.mark.parametrize(("per", "calls"), [(Dimension.IDENTITY, 1), (Dimension.NETWORK, 2)])
+async def test_budgets_that_the_head_names_come_in_the_same_write(
+    server: RunningServer, key: str, clock: FakeClock, per: Dimension, calls: int
+) -> None:
+    """A quiet request with limits and budgets is one write, of one script call per hash tag; then a busy one none."""
+    budgets = [
+        Budget("chat", "tokens", Measure.TOKENS, 10**6, (Key(per),), 3600.0),
+        Budget("chat", "streams", Measure.STREAMS, 100, (Key(per),)),
+    ]
+    account = key if per is Dimension.IDENTITY else f"network of {key}"
+
+    def holds() -> list[Hold]:
+        return [Hold(budget, account, amount) for budget, amount in zip(budgets, (1500, 1), strict=True)]
+
+    async with opened(reach(server), clock) as store:
+        keeper = RedisBudgets(store.shares, MemoryBudgets(clock))
+        connection = store.link.connection
+        assert connection is not None
+        assert connection._transport is not None
+        counting = Counting(connection._transport)
+        connection._transport = counting  # type: ignore[assignment]  # a transport, as far as it is asked
+        server.admin("CONFIG", "RESETSTAT")
+
+        async def request() -> None:
+            ledger = await store.admit(key, CHAT, holds)
+            wanted = holds()
+            denial = await keeper.reserve(wanted)
+            assert (ledger.refused, denial) == (None, None)
+            kept.append((ledger, wanted))
+
+        kept: list[tuple[Ledger, list[Hold]]] = []
+        await request()
+        cold = store.shares.trips, counting.writes, server.calls("evalsha")
+        for ledger, wanted in kept:
+            for hold in wanted:
+                keeper.settle(hold, 100)
+            store.settle(ledger)
+
+    assert cold == (1, 1, calls)
+
+
+async def test_budgets_are_asked_ahead_by_those_alone_who_ask_anyway(
+    server: RunningServer, key: str, clock: FakeClock
+) -> None:
+    """While the limits are warm nobody looks ahead: what a budget lacks is asked for when it is needed."""
+    limits = RouteLimits("warm", (RateLimit("r", 6000, 60.0, 6000),))
+    looked: list[str] = []
+
+    def ahead() -> list[Hold]:
+        looked.append(key)
+        return []
+
+    async with opened(reach(server), clock) as store:
+        for _ in range(20):
+            await store.admit(key, limits, ahead)
+
+    assert len(looked) == store.shares.trips < 20
 
 
 async def test_a_fleet_shares_its_limits(server: RunningServer, key: str) -> None:
