@@ -18,7 +18,7 @@ from gateway.stages.forward import answer_headers, content_type, is_event_stream
 from gateway.stages.identify import identify, next_nonce
 from gateway.stages.inspect import inspect
 from gateway.stages.limit import limit
-from gateway.stages.reserve import reserve, settle, watch
+from gateway.stages.reserve import foresee, reserve, settle, watch
 from gateway.stages.score import score
 
 if TYPE_CHECKING:
@@ -59,7 +59,7 @@ class Gateway:
             route = ex.route = rt.routes.match(call.method, call.path)  # so strangers learn nothing
             entry = enter(identity, route, call, now)  # may they knock? what the head alone can deny
             ex.entered_at = tick()
-            admission = await limit(entry, rt.store)  # how much? usually no I/O
+            admission = await limit(entry, rt.store, foresee(entry, call.peer.address))  # usually no I/O
             ex.ledger = admission.ledger
             ex.admitted_at = tick()
             bounds = entry.route.bounds

@@ -11,10 +11,10 @@ from typing import TYPE_CHECKING, final
 from gateway.admin.limits import NoSuchLimit, NotForgivable, Row, Taken, Untold
 from gateway.core.accounts import Account
 from gateway.core.budgets import Dimension
+from gateway.core.limits import as_budgets
 from gateway.core.ports import StoreUnavailable
 from gateway.observe.action import adjustment
 from gateway.stages.reserve.partition import account_with, word_of
-from gateway.state.head_accounts import budgets_of
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Mapping
@@ -108,7 +108,7 @@ class Granter:
         untold: dict[str, Untold] = {}
         for route in self._routes():
             values = {**known, "identity": key, "route": route.name}
-            for budget in (*budgets_of(route.limits), *route.budgets.budgets):
+            for budget in (*as_budgets(route.limits), *route.budgets.budgets):
                 words = [word_of(dimension) for dimension in budget.per]
                 is_by_route = any(each.dimension is Dimension.ROUTE for each in budget.per)
                 name = f"{route.name}/{budget.name}" if budget.scope or is_by_route else budget.name

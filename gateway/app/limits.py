@@ -19,17 +19,15 @@ if TYPE_CHECKING:
     from gateway.config.schema import Settings
     from gateway.config.source import Path as Place
 
-LEASE_SLACK = 30.0  # seconds beyond the longest exchange
 IDENTITY = (Key(Dimension.IDENTITY),)
 METERED = tuple(measure for measure in Measure if measure is not Measure.REQUESTS and not measure.is_level)
 
 
-def compile_limits(route: RouteSettings, queue_time: float, *, is_local: bool) -> RouteLimits:
+def compile_limits(route: RouteSettings, *, is_local: bool) -> RouteLimits:
     """Compile the limits of one route that are kept per identity and need no body.
 
     Args:
         route: The route.
-        queue_time: Seconds that its requests may wait for the backend.
         is_local: True if a local share may answer when the store fails.
     """
     limits = route.limits
@@ -40,13 +38,10 @@ def compile_limits(route: RouteSettings, queue_time: float, *, is_local: bool) -
         for rate in limits.requests
     )
     concurrent = limits.concurrent
-    # a slot that a crashed gateway holds comes back when its longest exchange would be over
-    bounds = route.bounds
-    longest = bounds.body_time + queue_time + bounds.connect + bounds.first_byte + bounds.answer_time
     return RouteLimits(
         route.name,
         rates,
-        None if concurrent is None else ConcurrencyLimit("concurrent", concurrent, longest + LEASE_SLACK),
+        None if concurrent is None else ConcurrencyLimit("concurrent", concurrent),
         is_local_on_failure=is_local,
     )
 

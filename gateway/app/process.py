@@ -29,7 +29,7 @@ from gateway.app.renewal import Renewal
 from gateway.app.revocations import make_keeper
 from gateway.app.revoker import Revoker
 from gateway.app.service_manager import ServiceManager
-from gateway.app.shared_state import make_accounts, make_budgets, make_once, make_state
+from gateway.app.shared_state import Budgets, make_accounts, make_budgets, make_once, make_state
 from gateway.app.signals import Listening
 from gateway.app.watch import Watch
 from gateway.credentials.chains import Chains
@@ -40,7 +40,6 @@ from gateway.observe.recorder import Observer
 from gateway.observe.traces import Tracer
 from gateway.pipeline import Gateway
 from gateway.state.redis import RedisStore
-from gateway.state.redis_budgets import RedisBudgets
 from gateway.state.redis_counters import RedisCounters
 from gateway.vigil import Vigil
 from gateway.wire.downstream import Downstream
@@ -51,7 +50,7 @@ if TYPE_CHECKING:
 
     from gateway.app.compilation import Compilation
     from gateway.app.revocations import Keeper
-    from gateway.app.shared_state import Budgets, Counters, Store
+    from gateway.app.shared_state import Counters, Store
     from gateway.app.supervised import Supervised
     from gateway.core.ports import Clock
     from gateway.core.refusal import Refusal
@@ -144,7 +143,7 @@ class Process:
         compilation = self._compilation
         audit = self._open_audit(stack)
         store, counters = await self._open_state(stack)
-        budgets = await self._open_budgets(stack)
+        budgets = make_budgets(self._compilation, store, self._clock)
         keeper = await self._open_revocations(stack)
         await self._start_keys(stack)
         compilation.onward.close_with(stack)
@@ -236,13 +235,6 @@ class Process:
             await counters.start()
         return store, counters
 
-    async def _open_budgets(self, stack: AsyncExitStack) -> Budgets:
-        budgets = make_budgets(self._compilation, self._clock)
-        if isinstance(budgets, RedisBudgets):
-            stack.push_async_callback(budgets.stop)
-            await budgets.start()
-        return budgets
-
     def _open_watch(self, stack: AsyncExitStack, gateway: Gateway, keeper: Keeper, service: Service) -> Vigil:
         vigil = Vigil(gateway)
         watch = Watch(vigil, keeper.index, service, self._log)
@@ -299,7 +291,7 @@ class Process:
 
     def _make_granter(self, store: Store, budgets: Budgets, audit: AuditLog) -> Granter:
         routes = self._compilation.routes
-        accounts = make_accounts(self._compilation, self._clock, store, budgets)
+        accounts = make_accounts(self._clock, store, budgets)
         return Granter(accounts, lambda: routes.routes, audit, self._log, self._clock)
 
     def _admin_sources(

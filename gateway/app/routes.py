@@ -74,8 +74,6 @@ def _route(
     dialect = DIALECTS[route.dialect]
     bounds = route.bounds
     is_local = settings.state.on_failure == "local"
-    backend = settings.backends.get(route.backend)  # None: reported where it is named
-    queue_time = 0.0 if backend is None else backend.queue.time
     return Route(
         name=route.name,
         methods=frozenset(route.match.methods),
@@ -84,7 +82,7 @@ def _route(
         dialect=route.dialect,
         require=_requirements(route.require, challenged),
         policy=Rules(route.name, rules),
-        limits=compile_limits(route, queue_time, is_local=is_local),
+        limits=compile_limits(route, is_local=is_local),
         budgets=compile_budgets(route, place, settings, findings, is_local=is_local),
         inspector=inspector,
         meter=METERS[route.dialect],

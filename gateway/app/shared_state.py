@@ -8,7 +8,6 @@ import structlog
 
 from gateway.state import address
 from gateway.state.counters import MemoryCounters
-from gateway.state.head_accounts import AllAccounts, MemoryHeads, RedisHeads
 from gateway.state.link import Server, tls_context
 from gateway.state.memory import MemoryStore
 from gateway.state.memory_accounts import MemoryAccounts
@@ -19,6 +18,7 @@ from gateway.state.redis_accounts import RedisAccounts
 from gateway.state.redis_budgets import RedisBudgets
 from gateway.state.redis_counters import RedisCounters
 from gateway.state.redis_once import RedisOnce
+from gateway.state.redis_shares import RedisShares
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -52,8 +52,8 @@ def make_state(compilation: Compilation, clock: Clock) -> tuple[Store, Counters]
         return local, counters
     server = server_of(compilation)
     share = 1.0 / (compilation.settings.state.processes or 1)  # demanded where it matters
-    store = RedisStore(server, local, share=share, blinding=compilation.blinding, report=_reporter("limits"))
-    return store, RedisCounters(
+    shares = RedisShares(server, clock, blinding=compilation.blinding, report=_reporter("limits"))
+    return RedisStore(shares, local, share=share), RedisCounters(
         server,
         clock,
         half_life=behaviour.half_life,
@@ -63,41 +63,33 @@ def make_state(compilation: Compilation, clock: Clock) -> tuple[Store, Counters]
     )
 
 
-def make_budgets(compilation: Compilation, clock: Clock) -> Budgets:
-    """Make what keeps budgets; in Redis it still has to be started.
-
-    No connection is made for a configuration without budgets.
+def make_budgets(compilation: Compilation, store: Store, clock: Clock) -> Budgets:
+    """Make what keeps budgets; in Redis over the connection of the limits.
 
     Args:
-        compilation: Where they live.
+        compilation: The number of gateway processes.
+        store: The store of the limits.
         clock: Time.
     """
     local = MemoryBudgets(clock)
-    state = compilation.settings.state
-    if state.url.scheme == "memory" or not any(route.budgets.budgets for route in compilation.routes.routes):
+    if not isinstance(store, RedisStore):
         return local
-    return RedisBudgets(
-        server_of(compilation),
-        local,
-        clock,
-        share=1.0 / (state.processes or 1),  # demanded where it matters
-        blinding=compilation.blinding,
-        report=_reporter("budgets"),
-    )
+    share = 1.0 / (compilation.settings.state.processes or 1)  # demanded where it matters
+    return RedisBudgets(store.shares, local, share=share)
 
 
-def make_accounts(compilation: Compilation, clock: Clock, store: Store, budgets: Budgets) -> Accounts:
+def make_accounts(clock: Clock, store: Store, budgets: Budgets) -> Accounts:
     """Make what operators see and change of limits.
 
     Args:
-        compilation: Its routes have them.
         clock: Time.
         store: Keeps those that are charged by the head.
         budgets: Keeps all others.
     """
-    others = RedisAccounts(budgets) if isinstance(budgets, RedisBudgets) else MemoryAccounts(budgets)
-    heads = RedisHeads(store) if isinstance(store, RedisStore) else MemoryHeads(store, clock)
-    return AllAccounts(heads, others, [route.limits for route in compilation.routes.routes])
+    if isinstance(store, RedisStore):
+        return RedisAccounts(store.shares)
+    assert isinstance(budgets, MemoryBudgets)  # noqa: S101 - as `make_budgets` pairs them
+    return MemoryAccounts(budgets, store, clock)
 
 
 def make_once(compilation: Compilation, store: Store, clock: Clock) -> MemoryOnce | RedisOnce:

@@ -38,7 +38,7 @@ class Measure(Enum):
     @property
     def is_level(self) -> bool:
         """True if it is held for a time and then given back whole."""
-        return self in {Measure.CONCURRENT, Measure.STREAMS}
+        return self is Measure.CONCURRENT or self is Measure.STREAMS
 
 
 @final
@@ -87,9 +87,11 @@ class Budget:
         calendar: Windows at whose start the budget is whole again, or None.
         roles: It concerns callers with one of these roles; None: all.
         is_for: Tells whether it concerns a model; None: all.
-        lifetime: Seconds that the longest exchange may last.
         is_extending: True if an answer that outruns what was reserved may take more.
         is_local_on_failure: True if a local share may answer when the store fails.
+
+    Two numbers follow: `interval`, seconds of a rolling budget per unit, and `longest`, seconds that its
+    arrival time may lie ahead.
     """
 
     scope: str
@@ -104,9 +106,15 @@ class Budget:
     is_extending: bool = True
     is_local_on_failure: bool = False
     interval: float = field(init=False)
+    longest: float = field(init=False)
 
     def __post_init__(self) -> None:
-        object.__setattr__(self, "interval", self.period / self.quota)
+        interval = self.period / self.quota
+        # nobody is locked out for longer: by a limit that was made smaller, a clock that went back, a forged
+        # time, nor for what was used beyond the quota; of requests, nothing can be
+        longest = self.period + interval if self.measure is Measure.REQUESTS else 2.0 * self.period
+        object.__setattr__(self, "interval", interval)
+        object.__setattr__(self, "longest", longest)
 
 
 @final
@@ -136,11 +144,22 @@ class RouteBudgets:
         budgets: Reserved all or none.
         prices: By model; "*" for all others.
         output_cap: Output tokens per choice that are reserved where the client names no cap.
+
+    One more follows: `early`, the budgets whose accounts the head of a request names.
     """
 
     budgets: tuple[Budget, ...] = ()
     prices: dict[str, Price] = field(default_factory=dict)
     output_cap: int = 1024
+    early: tuple[Budget, ...] = field(init=False)
+
+    def __post_init__(self) -> None:
+        early = tuple(
+            budget
+            for budget in self.budgets
+            if budget.is_for is None and all(key.dimension is not Dimension.MODEL for key in budget.per)
+        )
+        object.__setattr__(self, "early", early)
 
 
 @final
@@ -315,8 +334,7 @@ def used_of(budget: Budget, arrival: float, now: float) -> int:
 def spend(budget: Budget, arrival: float, now: float, amount: int) -> float:
     """Charge an amount to a rolling budget (GCRA with a weight); return the new arrival time.
 
-    What was charged beyond the quota is paid off, but nobody is locked out for longer than twice the
-    period: a limit that was made smaller, or a clock that went back, must not do that.
+    What was charged beyond the quota is paid off, as far as `Budget.longest`.
     """
-    latest = now + 2.0 * budget.period
+    latest = now + budget.longest
     return min(max(min(arrival, latest), now) + amount * budget.interval, latest)

@@ -8,8 +8,9 @@ are held together by one contract suite.
 from __future__ import annotations
 
 from dataclasses import dataclass, field
-from typing import final
+from typing import Final, final
 
+from gateway.core.budgets import Budget, Dimension, Key, Measure
 from gateway.core.refusal import LimitState  # noqa: TC001 - the compiler reads annotations of classes
 
 
@@ -45,13 +46,10 @@ class ConcurrencyLimit:
     Args:
         name: Unique in its route.
         maximum: How many.
-        lifetime: Seconds after which a slot is free again though nobody gave it back: longer than
-            the longest exchange of the route. Only a crashed gateway lets it come to that.
     """
 
     name: str
     maximum: int
-    lifetime: float = 900.0
 
 
 @final
@@ -72,6 +70,26 @@ class RouteLimits:
     is_local_on_failure: bool = False
 
 
+IDENTITY: Final = (Key(Dimension.IDENTITY),)
+
+
+def as_budgets(limits: RouteLimits) -> tuple[Budget, ...]:
+    """Return the same limits as budgets, of which a fleet draws shares: rates in order, concurrency last.
+
+    A rate is a rolling budget that is whole again after as long as its burst takes.
+    """
+    budgets = [
+        Budget(limits.scope, limit.name, Measure.REQUESTS, limit.burst, IDENTITY, limit.tolerance)
+        for limit in limits.rates
+    ]
+    concurrency = limits.concurrency
+    if concurrency is not None:
+        budgets.append(
+            Budget(limits.scope, concurrency.name, Measure.CONCURRENT, concurrency.maximum, IDENTITY)
+        )
+    return tuple(budgets)
+
+
 @final
 class Ledger:
     """The store's answer to one claim.
@@ -83,9 +101,10 @@ class Ledger:
         retry_after: Seconds until the claim could be granted; 0 if granted.
         states: Filled when refused: the limits that the claim touched.
         is_local: True if the store failed and a local share answered.
+        is_temporary: True if there would be room, did not another process hold it idle for a moment.
     """
 
-    __slots__ = ("is_concurrency", "is_local", "lease", "refused", "retry_after", "states")
+    __slots__ = ("is_concurrency", "is_local", "is_temporary", "lease", "refused", "retry_after", "states")
 
     def __init__(
         self,
@@ -96,6 +115,7 @@ class Ledger:
         retry_after: float = 0.0,
         states: tuple[LimitState, ...] = (),
         is_local: bool = False,
+        is_temporary: bool = False,
     ) -> None:
         self.lease = lease
         self.refused = refused
@@ -103,6 +123,7 @@ class Ledger:
         self.retry_after = retry_after
         self.states = states
         self.is_local = is_local
+        self.is_temporary = is_temporary
 
 
 def charge(limit: RateLimit, arrival: float, now: float) -> tuple[float, float]:

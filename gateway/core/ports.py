@@ -5,8 +5,9 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Protocol, final
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Callable, Sequence
 
+    from gateway.core.budgets import Hold
     from gateway.core.call import Call
     from gateway.core.exchange import Exchange, Usage
     from gateway.core.identity import Identity
@@ -171,8 +172,16 @@ class Reply(Protocol):
 class Store(Protocol):
     """Exact shared state: limits. One `admit` per request, and no other call before the answer."""
 
-    async def admit(self, key: str, limits: RouteLimits, /) -> Ledger:
+    async def admit(
+        self, key: str, limits: RouteLimits, ahead: Callable[[], Sequence[Hold]] | None = None, /
+    ) -> Ledger:
         """Charge one request against all limits, or none.
+
+        Args:
+            key: Of the identity.
+            limits: Of the route.
+            ahead: Tells what budgets the request may want later, as far as its head shows; called only if
+                the store is asked, and asked along then. Nothing of it is set aside.
 
         Raises:
             StoreUnavailable: The store did not answer in time, and the limits do not say that a

@@ -15,6 +15,9 @@ from gateway.core.ports import StoreUnavailable
 from gateway.core.refusal import Reason, Refusal, Refused, Source
 
 if TYPE_CHECKING:
+    from collections.abc import Callable, Sequence
+
+    from gateway.core.budgets import Hold
     from gateway.core.permit import Admission, Entry
     from gateway.core.ports import Store
 
@@ -29,24 +32,26 @@ UNAVAILABLE: Final = Refusal(
 )
 
 
-async def limit(entry: Entry, store: Store) -> Admission:
+async def limit(entry: Entry, store: Store, ahead: Callable[[], Sequence[Hold]] | None = None) -> Admission:
     """Charge one request of the entry's identity against all limits of its route, or none.
 
     Args:
         entry: Proof that the identity may use the route.
         store: Keeps the limits; asked once, and not at all if the route has none.
+        ahead: Tells what budgets the request may want later; see `Store.admit`.
 
     Returns:
         Proof that there is room; its ledger must be settled.
 
     Raises:
-        Refused: `RATE_EXCEEDED`, `CONCURRENCY_EXCEEDED` (nothing was charged) or `STORE_UNAVAILABLE`.
+        Refused: `RATE_EXCEEDED`, `CONCURRENCY_EXCEEDED`, `BUDGET_HELD` (nothing was charged) or
+            `STORE_UNAVAILABLE`.
     """
     limits = entry.route.limits
     if not limits.rates and limits.concurrency is None:
         return issue_admission(entry, NO_LIMITS)
     try:
-        ledger = await store.admit(entry.identity.key, limits)
+        ledger = await store.admit(entry.identity.key, limits, ahead)
     except StoreUnavailable:
         raise Refused(UNAVAILABLE) from None
     if ledger.refused is None:
@@ -55,7 +60,12 @@ async def limit(entry: Entry, store: Store) -> Admission:
 
 
 def _refusal(ledger: Ledger) -> Refusal:
-    if ledger.is_concurrency:
+    if ledger.is_temporary:
+        reason, detail = (
+            Reason.BUDGET_HELD,
+            "What is left of the limit lies with another part of the gateway.",
+        )
+    elif ledger.is_concurrency:
         reason, detail = Reason.CONCURRENCY_EXCEEDED, "Too many requests at the same time."
     else:
         seconds = max(1, ceil(ledger.retry_after))

@@ -15,6 +15,9 @@ from gateway.core.ports import StoreUnavailable
 from gateway.state.verdict import GRAIN, refusal
 
 if TYPE_CHECKING:
+    from collections.abc import Callable, Sequence
+
+    from gateway.core.budgets import Hold
     from gateway.core.limits import RouteLimits
     from gateway.core.ports import Clock
 
@@ -26,7 +29,7 @@ SWEEP_WHEN_FULL: Final = 64
 
 
 @final
-class _Entry:
+class Entry:
     """What one identity has used of one route's limits; also the lease of a concurrency slot."""
 
     __slots__ = ("arrivals", "key", "limits", "retired", "running")
@@ -75,14 +78,16 @@ class MemoryStore:
     def __init__(self, clock: Clock, *, entries: int = 200_000) -> None:
         self._clock = clock
         self._capacity = entries
-        self._entries: dict[tuple[str, str], _Entry] = {}
-        self._ring: deque[_Entry] = deque()
+        self._entries: dict[tuple[str, str], Entry] = {}
+        self._ring: deque[Entry] = deque()
 
     def __len__(self) -> int:
         """Return how many pairs of identity and route are remembered."""
         return len(self._entries)
 
-    async def admit(self, key: str, limits: RouteLimits, /) -> Ledger:
+    async def admit(
+        self, key: str, limits: RouteLimits, _ahead: Callable[[], Sequence[Hold]] | None = None, /
+    ) -> Ledger:
         """Charge one request against all limits, or none; never suspends.
 
         Raises:
@@ -123,25 +128,25 @@ class MemoryStore:
     def settle(self, ledger: Ledger, /) -> None:
         """Give the concurrency slot back; the second call finds no lease and does nothing."""
         lease = ledger.lease
-        if isinstance(lease, _Entry):
+        if isinstance(lease, Entry):
             ledger.lease = None
             lease.running -= 1
 
-    def entry(self, scope: str, key: str) -> _Entry | None:
-        """Return what an identity has used of a route's limits, for `head_accounts` alone."""
+    def entry(self, scope: str, key: str) -> Entry | None:
+        """Return what an identity has used of a route's limits, for `memory_accounts` alone."""
         return self._entries.get((scope, key))
 
-    def _refuse(self, entry: _Entry, now: float, *, is_rate: bool) -> Ledger:
+    def _refuse(self, entry: Entry, now: float, *, is_rate: bool) -> Ledger:
         debts = [max(arrival - now, 0.0) for arrival in entry.arrivals]
         return refusal(entry.limits, debts, entry.running, is_rate=is_rate)
 
-    def _make(self, key: tuple[str, str], limits: RouteLimits, now: float) -> _Entry:
+    def _make(self, key: tuple[str, str], limits: RouteLimits, now: float) -> Entry:
         self._sweep(SWEEP, now)
         if self._is_full():
             self._sweep(SWEEP_WHEN_FULL, now)
         if self._is_full():
             raise StoreUnavailable
-        entry = self._entries[key] = _Entry(key, limits)
+        entry = self._entries[key] = Entry(key, limits)
         self._ring.append(entry)
         return entry
 

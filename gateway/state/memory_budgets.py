@@ -152,7 +152,7 @@ class MemoryBudgets:
             if account.arrival == 0.0:
                 return 0
             now = self._clock.tick()
-            account.arrival = min(account.arrival, now + 2.0 * budget.period)
+            account.arrival = min(account.arrival, now + budget.longest)
             return used_of(budget, account.arrival, now)
         now = self._clock.wall()
         if now >= account.end:  # a clock that goes back gives nobody a second window

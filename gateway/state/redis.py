@@ -1,46 +1,33 @@
-"""Exact limits of a fleet, in Redis or Valkey: one script call per request, and nothing else.
+"""Limits of heads over a fleet, in Redis or Valkey: rates and concurrency of an identity, drawn as shares.
 
-All limits of a request are charged by one script, at the server's time, all or none; the claims of
-one loop tick leave in one write. Slots go back in the same way, without anybody waiting. When the
-store does not answer within its timeout, nobody knows whether the request may pass, so it may not;
-unless the route says that a local share of its limits may answer instead.
-
-Redis can deny or delay here, but what it holds never names a caller: keys carry a keyed digest.
+Each is an account like that of a budget, so a busy identity asks nobody, and a quiet one costs one script
+call for all its limits. A rate is spent when it is granted; a slot goes back to the share, and from there to
+the fleet. When the store does not answer within its timeout, nobody knows whether the request may pass, so
+it may not; unless the route says that a local share of its limits may answer instead.
 """
 
 from __future__ import annotations
 
-import asyncio
-import secrets
-from hashlib import blake2b
-from math import nan
 from typing import TYPE_CHECKING, Final, final
 
-import hiredis
-
-from gateway.core.limits import ConcurrencyLimit, Ledger, RateLimit, RouteLimits
+from gateway.core.limits import ConcurrencyLimit, Ledger, RateLimit, RouteLimits, as_budgets
 from gateway.core.ports import StoreUnavailable
-from gateway.state.connection import LOST, Answer, Direct, pack
-from gateway.state.link import FATAL, Link, word
-from gateway.state.script import LEASE_LENGTH, TAG_LENGTH, Claim, Script, name_of
-from gateway.state.verdict import refusal
+from gateway.core.refusal import LimitState
+from gateway.state.draw import Part
+from gateway.state.redis_shares import Outcome
+from gateway.state.verdict import CONCURRENCY_WAIT, GRAIN
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    from collections.abc import Callable, Sequence
 
-    from gateway.state.connection import Connection, Reply
-    from gateway.state.link import Server
+    from gateway.core.budgets import Budget, Hold
+    from gateway.state.link import Link
     from gateway.state.memory import MemoryStore
+    from gateway.state.redis_shares import RedisShares
+    from gateway.state.share import Share
 
-MAX_TAGS: Final = 65_536
-"""Identities whose hash tag is remembered; it costs 1 us to make one again."""
-
-MAX_UNSETTLED: Final = 65_536
-"""Slots waiting to be given back while the store is away; more lapse by their lifetime."""
-
-
-PROBE: Final = RouteLimits("probe", (RateLimit("r", 1, 1.0, 1000),), ConcurrencyLimit("c", 1_000_000, 1.0))
-"""What a new connection is tried with: limits that every command of the script is needed for."""
+HELD_WAIT: Final = 1.0
+"""Seconds until what others hold and do not use has come back."""
 
 
 def share_of(limits: RouteLimits, share: float) -> RouteLimits:
@@ -60,51 +47,36 @@ def share_of(limits: RouteLimits, share: float) -> RouteLimits:
         rates.append(RateLimit(limit.name, count, period, max(1, int(limit.burst * share))))
     concurrency = limits.concurrency
     if concurrency is not None:
-        most = max(1, int(concurrency.maximum * share))
-        concurrency = ConcurrencyLimit(concurrency.name, most, concurrency.lifetime)
+        concurrency = ConcurrencyLimit(concurrency.name, max(1, int(concurrency.maximum * share)))
     return RouteLimits(limits.scope, tuple(rates), concurrency)
 
 
 @final
+class _Known:
+    """What follows from the limits of one route.
+
+    Args:
+        limits: The limits.
+        local: The part of them that this process may grant alone.
+    """
+
+    __slots__ = ("budgets", "limits", "local")
+
+    def __init__(self, limits: RouteLimits, local: RouteLimits) -> None:
+        self.limits = limits
+        self.local = local
+        self.budgets: tuple[Budget, ...] = as_budgets(limits)
+
+
+@final
 class _Lease:
-    """A concurrency slot in Redis."""
+    """A slot that a request holds, and all shares that it drew on."""
 
-    __slots__ = ("claim", "name", "tag")
+    __slots__ = ("shares", "slot")
 
-    def __init__(self, claim: Claim, tag: bytes, name: bytes) -> None:
-        self.claim = claim
-        self.tag = tag
-        self.name = name
-
-
-@final
-class _Return:
-    """A slot on its way back: kept until the server confirms it, for giving back twice is harmless."""
-
-    __slots__ = ("command", "unsettled")
-
-    def __init__(self, command: bytes, unsettled: dict[bytes, _Return]) -> None:
-        self.command = command
-        self.unsettled = unsettled
-
-    def receive(self, reply: Reply, /) -> None:
-        """Keep it for the next connection unless it arrived, or no connection will do better."""
-        is_unsure = reply is LOST or (isinstance(reply, hiredis.ReplyError) and word(reply) in FATAL)
-        if not is_unsure:
-            self.unsettled.pop(self.command, None)
-
-
-@final
-class _Ignored:
-    """Receives replies that nobody needs."""
-
-    __slots__ = ()
-
-    def receive(self, reply: Reply, /) -> None:
-        """Do nothing: a script that could not be loaded shows in the next claim."""
-
-
-_IGNORED: Final = _Ignored()
+    def __init__(self, slot: Share, shares: list[Share]) -> None:
+        self.slot = slot
+        self.shares = shares
 
 
 @final
@@ -112,214 +84,174 @@ class RedisStore:
     """Limits in Redis or Valkey. Implements `gateway.core.ports.Store`.
 
     Args:
-        server: How to reach it.
+        shares: What is drawn; this store starts and stops it.
         local: Answers for routes that may go on without the store.
         share: Part of the limits that `local` may grant: one over the number of gateway processes.
-        prefix: What all keys begin with.
-        blinding: Key of the digest that stands for an identity; the same in the whole fleet. At most
-            64 bytes.
-        report: Called with "lost" and why, and with "back" and "": transitions only.
-        now: Gives the script its time; for tests alone. The server's clock otherwise.
     """
 
-    __slots__ = (
-        "_blinding",
-        "_claims",
-        "_count",
-        "_link",
-        "_local",
-        "_loop",
-        "_nonce",
-        "_now",
-        "_prefix",
-        "_script",
-        "_share",
-        "_shares",
-        "_tags",
-        "_unsettled",
-        "local_answers",
-        "unavailable",
-    )
+    __slots__ = ("_known", "_local", "_share", "_shares", "local_answers", "unavailable")
 
-    def __init__(
-        self,
-        server: Server,
-        local: MemoryStore,
-        *,
-        share: float = 0.5,
-        prefix: str = "gateway:",
-        blinding: bytes = b"",
-        report: Callable[[str, str], None] = lambda _event, _why: None,
-        now: Callable[[], float] | None = None,
-    ) -> None:
-        self._script = Script("admit")
-        probe = Claim(self._script, prefix, PROBE).command(b"0" * TAG_LENGTH, b"0" * LEASE_LENGTH)
-        self._link = Link(server, self._script, probe, self._resume, report)
-        self._loop: asyncio.AbstractEventLoop | None = None
+    def __init__(self, shares: RedisShares, local: MemoryStore, *, share: float = 0.5) -> None:
+        self._shares = shares
         self._local = local
         self._share = share
-        self._prefix = prefix
-        self._blinding = blinding
-        self._now = now
-        self._nonce = secrets.token_hex(8).encode()
-        self._count = 0
-        self._claims: dict[str, Claim] = {}
-        self._shares: dict[str, tuple[RouteLimits, RouteLimits]] = {}
-        self._tags: dict[str, bytes] = {}
-        self._unsettled: dict[bytes, _Return] = {}
+        self._known: dict[str, _Known] = {}
         self.local_answers = 0
         self.unavailable = 0
 
     @property
+    def shares(self) -> RedisShares:
+        """What is drawn, for what else is drawn over the same connection."""
+        return self._shares
+
+    @property
     def link(self) -> Link:
-        """The connection, for what else may share it; this store starts and stops it."""
-        return self._link
+        """The connection, for what else may share it."""
+        return self._shares.link
 
     @property
     def is_ready(self) -> bool:
         """True while there is a connection."""
-        return self._link.connection is not None
+        return self._shares.link.connection is not None
 
     @property
     def why(self) -> str:
         """Why there is no connection, in one word; the last reason if there is one again."""
-        return self._link.why
+        return self._shares.link.why
 
     async def start(self) -> None:
         """Connect; returns after the first attempt, successful or not. Never raises."""
-        self._loop = asyncio.get_running_loop()
-        await self._link.start()
+        await self._shares.start()
 
     async def stop(self) -> None:
-        """End the connection; slots that could not be given back lapse."""
-        await self._link.stop()
+        """Give back what is not in use, and end the connection."""
+        await self._shares.stop()
 
-    async def admit(self, key: str, limits: RouteLimits, /) -> Ledger:
+    async def admit(
+        self, key: str, limits: RouteLimits, ahead: Callable[[], Sequence[Hold]] | None = None, /
+    ) -> Ledger:
         """Charge one request against all limits, or none, over the whole fleet.
+
+        Suspends only if a share is empty.
 
         Raises:
             StoreUnavailable: No usable answer in time, and the limits do not allow a local share.
         """
-        connection, loop = self._link.connection, self._loop
-        if connection is None or loop is None:
-            return await self._without(key, limits)
-        claim = self._claims.get(limits.scope)
-        if claim is None or claim.limits is not limits or self._now is not None:
-            claim = self._claim(limits)
-        tag = self._tags.get(key) or self._tag(key)
-        self._count = count = (self._count + 1) & 0xFFFFFFFF
-        lease = b"%b%08x" % (self._nonce, count)
-        command = claim.command(tag, lease)
-        try:
-            if asyncio.current_task(loop) is None:  # driven by hand: no trip through the loop
-                direct = Direct()
-                connection.send(command, direct)
-                await direct.gate
-                reply = direct.reply
+        known = self._known.get(limits.scope)
+        if known is None or known.limits is not limits:
+            known = self._known[limits.scope] = _Known(limits, share_of(limits, self._share))
+        now = self._shares.clock.tick()
+        of = self._shares.shares.of
+        shares: list[Share] = []
+        is_lacking = False
+        for budget in known.budgets:
+            share = of(budget, key, now)
+            if share.left(now) < 1:
+                is_lacking = True
+            shares.append(share)
+        if is_lacking:
+            return await self._draw(key, known, shares, now, ahead)
+        for share in shares:
+            if share.is_level:
+                share.take(1)
             else:
-                answer = Answer(loop)
-                connection.send(command, answer)
-                reply = await answer.future
-            if isinstance(reply, hiredis.ReplyError) and str(reply).startswith("NOSCRIPT"):
-                reply = await self._reload(connection, command, loop)
-        except BaseException:  # the client has gone: the claim may be granted all the same
-            self._give_back(claim, tag, lease)
-            raise
-        if reply == 1:
-            return Ledger(_Lease(claim, tag, lease) if claim.is_leasing else None)
-        ledger = _refused(reply, limits)
-        if ledger is not None:
-            return ledger
-        self._give_back(claim, tag, lease)
-        self._judge(reply, connection)
-        return await self._without(key, limits)
+                share.spend(now)
+            self._shares.mark(share)
+        return _granted(limits, shares)
 
     def settle(self, ledger: Ledger, /) -> None:
-        """Give the concurrency slot back, with what else leaves in this loop tick; idempotent."""
+        """Give the concurrency slot back; idempotent.
+
+        What may not be kept idle goes on to the server at once, with a report of the other limits: then a
+        quiet identity needs no second one.
+        """
         lease = ledger.lease
-        if isinstance(lease, _Lease):
-            ledger.lease = None
-            self._give_back(lease.claim, lease.tag, lease.name)
-        elif ledger.is_local:
+        if not isinstance(lease, _Lease):
             self._local.settle(ledger)
+            return
+        ledger.lease = None
+        slot = lease.slot
+        slot.settle(1, 0, 0.0)
+        if slot.slack > slot.allowance:
+            self._shares.report(lease.shares)
+        self._shares.mark(slot)
 
-    def place(self, scope: str, name: str, key: str, *, is_level: bool) -> bytes:
-        """Return the key of one limit of an identity, for `head_accounts` alone."""
-        ending = b":leases" if is_level else b""
-        prefix, tag = self._prefix.encode(), self._tag(key)
-        return b"%b{%b}:%b:%b%b" % (prefix, tag, name_of(scope), name_of(name), ending)
+    async def _draw(
+        self,
+        key: str,
+        known: _Known,
+        shares: list[Share],
+        now: float,
+        ahead: Callable[[], Sequence[Hold]] | None,
+    ) -> Ledger:
+        """Ask for what shares lack."""
+        parts = [Part(share, 1) for share in shares]
+        outcome = await self._shares.draw(parts, now, self._early(ahead, now))
+        if outcome is Outcome.REFUSED:
+            return _refusal(known.limits, parts)
+        if outcome is Outcome.UNKNOWN:
+            return await self._without(key, known)
+        now = self._shares.clock.tick()
+        for share in shares:
+            if not share.is_level:
+                share.settle(1, 1, now)
+        return _granted(known.limits, shares)
 
-    async def _without(self, key: str, limits: RouteLimits) -> Ledger:
+    def _early(self, ahead: Callable[[], Sequence[Hold]] | None, now: float) -> list[Part]:
+        """Return what has to be drawn now for what the request will want when its body is read."""
+        if ahead is None:
+            return []
+        parts = []
+        for hold in ahead():
+            share = self._shares.shares.of(hold.budget, hold.key, now)
+            left = share.left(now)
+            if left < hold.amount:
+                parts.append(Part(share, 0, max(hold.amount - left, share.wanted())))
+        return parts
+
+    async def _without(self, key: str, known: _Known) -> Ledger:
         """Answer without the store: by the local share where the route allows it."""
-        if not limits.is_local_on_failure:
+        if not known.limits.is_local_on_failure:
             self.unavailable += 1
             raise StoreUnavailable
-        known = self._shares.get(limits.scope)
-        if known is None or known[0] is not limits:
-            known = self._shares[limits.scope] = (limits, share_of(limits, self._share))
         self.local_answers += 1
-        ledger = await self._local.admit(key, known[1])
+        ledger = await self._local.admit(key, known.local)
         ledger.is_local = True
         return ledger
 
-    async def _reload(self, connection: Connection, command: bytes, loop: asyncio.AbstractEventLoop) -> Reply:
-        """The server has lost the script (restart, SCRIPT FLUSH): load it and claim again."""
-        connection.send(pack("SCRIPT", "LOAD", self._script.text), _IGNORED)
-        answer = Answer(loop)
-        connection.send(command, answer)  # after the script, in the same write
-        return await answer.future
 
-    def _judge(self, reply: Reply, connection: Connection) -> None:
-        """Give the connection up if nothing better can come from it."""
-        if isinstance(reply, hiredis.ReplyError):
-            why = word(reply)
-            if why in FATAL:
-                connection.abort(why)
-
-    def _give_back(self, claim: Claim, tag: bytes, lease: bytes) -> None:
-        if not claim.is_leasing:
-            return
-        command = claim.giving(tag, lease)
-        giving = _Return(command, self._unsettled)
-        if len(self._unsettled) < MAX_UNSETTLED:
-            self._unsettled[command] = giving
-        connection = self._link.connection
-        if connection is not None:
-            connection.send(command, giving)
-
-    def _resume(self, connection: Connection) -> None:
-        """Give back over a new connection what the old one could not."""
-        for giving in tuple(self._unsettled.values()):
-            connection.send(giving.command, giving)
-
-    def _claim(self, limits: RouteLimits) -> Claim:
-        now = "" if self._now is None else repr(self._now())
-        claim = self._claims[limits.scope] = Claim(self._script, self._prefix, limits, now)
-        return claim
-
-    def _tag(self, key: str) -> bytes:
-        if len(self._tags) >= MAX_TAGS:
-            self._tags.clear()
-        digest = blake2b(key.encode(), digest_size=TAG_LENGTH // 2, key=self._blinding)
-        tag = self._tags[key] = digest.hexdigest().encode()
-        return tag
+def _granted(limits: RouteLimits, shares: list[Share]) -> Ledger:
+    return Ledger(None if limits.concurrency is None else _Lease(shares[-1], shares))
 
 
-def _refused(reply: Reply, limits: RouteLimits) -> Ledger | None:
-    """Read the script's refusal; None if it is none: what is not understood grants nothing."""
-    match reply:
-        case [bytes(kind), int(running), *debts] if len(debts) == len(limits.rates):
-            try:
-                numbers = [float(debt) if isinstance(debt, bytes) else nan for debt in debts]
-            except ValueError:
-                return None
-            if not all(
-                0.0 <= number <= limit.tolerance + limit.interval + 1.0  # more the script never says
-                for number, limit in zip(numbers, limits.rates, strict=True)
-            ):
-                return None
-            if kind == b"rate" and debts:
-                return refusal(limits, numbers, running, is_rate=True)
-            if kind == b"concurrency" and limits.concurrency is not None:
-                return refusal(limits, numbers, running, is_rate=False)
-    return None
+def _refusal(limits: RouteLimits, parts: Sequence[Part]) -> Ledger:
+    """Word a refusal: the limit with the longest wait is named, a rate before the concurrency.
+
+    What others hold and do not use comes back within a second: then the refusal is a temporary one.
+    """
+    states: list[LimitState] = []
+    waits: list[tuple[bool, float, str]] = []
+    for limit, part in zip(limits.rates, parts, strict=False):
+        reset = 0.0 if part.answer is None else part.answer.reset
+        states.append(LimitState(limit.name, limit.count, limit.period, max(0, part.rest), reset))
+        if part.is_short:
+            wait = reset + limit.interval - limit.tolerance
+            is_used_up = wait > GRAIN
+            waits.append((is_used_up, wait if is_used_up else HELD_WAIT, limit.name))
+    concurrency = limits.concurrency
+    is_temporary = False
+    if concurrency is not None:
+        slots = parts[-1]
+        states.append(LimitState(concurrency.name, concurrency.maximum, 0.0, max(0, slots.rest), 0.0))
+        if not waits and slots.answer is not None:
+            is_temporary = slots.need <= slots.answer.room + slots.answer.idle
+    if waits:
+        is_used_up, wait, name = max(waits, key=lambda each: each[:2])
+        return Ledger(refused=name, retry_after=wait, states=tuple(states), is_temporary=not is_used_up)
+    return Ledger(
+        refused="" if concurrency is None else concurrency.name,
+        is_concurrency=True,
+        is_temporary=is_temporary,
+        retry_after=CONCURRENCY_WAIT,
+        states=tuple(states),
+    )

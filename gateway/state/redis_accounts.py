@@ -1,4 +1,4 @@
-"""What operators see and forgive of a fleet's budgets, in Redis or Valkey.
+"""What operators see and forgive of a fleet's limits and budgets, in Redis or Valkey.
 
 One script looks at an account and takes off what was used, so no draw of any process comes in between. What
 other processes have spent of their shares they report once a second. So where others hold something, an
@@ -15,14 +15,13 @@ from gateway.core.ports import StoreUnavailable
 from gateway.state.connection import Answer, pack
 from gateway.state.draw import IGNORED
 from gateway.state.script import Script
-from gateway.state.share import kind_of
 
 if TYPE_CHECKING:
     from collections.abc import Awaitable, Callable, Sequence
 
     from gateway.core.accounts import Account
     from gateway.state.connection import Reply
-    from gateway.state.redis_budgets import RedisBudgets
+    from gateway.state.redis_shares import RedisShares
 
 REPORTED: Final = 1.25
 """Seconds after which what any process had spent is known: they report once a second."""
@@ -67,16 +66,16 @@ class RedisAccounts:
     """Accounts of a fleet. Implements `gateway.core.accounts.Accounts`.
 
     Args:
-        budgets: Draws this process's shares of them; its connection is used, after its own reports.
+        shares: This process's; their connection is used, after their own reports.
         wait: Waits for so many seconds; tests alone give another.
     """
 
-    __slots__ = ("_budgets", "_script", "_wait")
+    __slots__ = ("_script", "_shares", "_wait")
 
     def __init__(
-        self, budgets: RedisBudgets, *, wait: Callable[[float], Awaitable[None]] = asyncio.sleep
+        self, shares: RedisShares, *, wait: Callable[[float], Awaitable[None]] = asyncio.sleep
     ) -> None:
-        self._budgets = budgets
+        self._shares = shares
         self._script = Script("forgive")
         self._wait = wait
 
@@ -112,23 +111,13 @@ class RedisAccounts:
     async def _ask(self, account: Account, most: int) -> Look | None:
         """Run the script once; None if nobody knows what it did."""
         try:
-            connection, share = self._budgets.tell(account.budget, account.key)
+            connection, share = self._shares.tell(account.budget, account.key)
         except StoreUnavailable:
             return None
-        clock, wall = self._budgets.times()
+        time, words = self._shares.time(), share.words(self._shares.clock.wall())
         answer = Answer(asyncio.get_running_loop())
         connection.send(pack("SCRIPT", "LOAD", self._script.text), IGNORED)  # asked rarely: each time anew
         connection.send(
-            pack(
-                "EVALSHA",
-                self._script.digest,
-                1,
-                share.place,
-                clock,
-                *kind_of(account.budget, wall),
-                share.name,
-                most,
-            ),
-            answer,
+            pack("EVALSHA", self._script.digest, 1, share.place, time, words, share.name, most), answer
         )
         return read(await answer.future)

@@ -17,10 +17,11 @@ from typing import TYPE_CHECKING, Final, final
 import hiredis
 
 from gateway.core.signals import History
+from gateway.state.accounts import TAG_BYTES
 from gateway.state.connection import pack
 from gateway.state.counters import MemoryCounters, ModelBits, count_outcome
 from gateway.state.link import FATAL, Link, word
-from gateway.state.script import TAG_LENGTH, Script
+from gateway.state.script import Script
 from gateway.state.sketch import MODEL_BITS, PROMPT_BITS
 
 if TYPE_CHECKING:
@@ -253,7 +254,7 @@ class RedisCounters:
         now = "" if self._now is None else repr(self._now())
         half_life = repr(self._half_life)
         for delta in batch:
-            digest = blake2b(delta.key.encode(), digest_size=TAG_LENGTH // 2, key=self._blinding).hexdigest()
+            digest = blake2b(delta.key.encode(), digest_size=TAG_BYTES, key=self._blinding).hexdigest()
             key = b"%b{%b}:behaviour" % (self._prefix, digest.encode())
             connection.send(
                 pack("EVALSHA", self._script.digest, 1, key, now, half_life, *delta.packed()), delta

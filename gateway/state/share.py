@@ -1,4 +1,4 @@
-"""One process's share of one budget: what it drew from the store, spent, set aside, and has left.
+"""One process's share of one limit: what it drew from the store, spent, set aside, and has left.
 
 Numbers and their arithmetic; sends nothing. `drawn` and `spent` only grow, and go to the server as they
 are: a command or reply that was lost is made good by the next one.
@@ -8,17 +8,15 @@ from __future__ import annotations
 
 import secrets
 from collections import deque
-from hashlib import blake2b
 from typing import TYPE_CHECKING, Final, final
 
 from gateway.core.ports import StoreUnavailable
-from gateway.state.connection import pack
-from gateway.state.script import TAG_LENGTH
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
     from gateway.core.budgets import Budget
+    from gateway.state.accounts import Accounts, Terms
 
 LEASE_SECONDS: Final = 15.0
 """After so long without a word from us the server gives our share to others."""
@@ -29,8 +27,14 @@ TRUSTED_SECONDS: Final = 10.0
 FORGET_SECONDS: Final = 30.0
 """After so long the server has surely forgotten a lease of which it heard nothing."""
 
+REST_SECONDS: Final = 2.0
+"""After so long a share that holds nothing makes room for others: its account goes on with another lease."""
+
 AHEAD: Final = 2.0
-"""Seconds of an identity's pace that are drawn beyond what it needs."""
+"""Seconds of an account's pace that are drawn beyond what it needs."""
+
+LOW: Final = 1.5
+"""Seconds of pace below which a share is filled up again: one and a half intervals between reports."""
 
 
 @final
@@ -38,39 +42,48 @@ class Share:
     """A share. All amounts are in the smallest unit of the budget's measure.
 
     Args:
-        budget: Of which budget.
+        terms: Of which budget, or of which limit as one.
         key: Whose account.
-        place: The account's key in the store.
+        tag: What the keys of all accounts of that key begin with.
         name: Of the lease; no other share ever has it.
-        made: When, monotonic seconds.
+        seen: When it was last asked for, monotonic seconds.
     """
 
     __slots__ = (
+        "allowance",
+        "arrival",
         "budget",
         "confirmed",
+        "crest",
         "drawn",
         "is_changed",
+        "is_level",
         "is_reported",
         "key",
-        "last_use",
-        "made",
         "name",
         "pace",
+        "peak",
         "place",
         "returning",
         "running",
+        "seen",
         "sent",
         "spent",
+        "tag",
         "taken",
+        "terms",
         "times",
     )
 
-    def __init__(self, budget: Budget, key: str, place: bytes, name: bytes, made: float) -> None:
-        self.budget = budget
+    def __init__(self, terms: Terms, key: str, tag: bytes, name: str, seen: float) -> None:
+        self.budget = terms.budget
         self.key = key
-        self.place = place
+        self.tag = tag
+        self.place = tag + terms.digest
         self.name = name
-        self.made = made
+        self.seen = seen
+        self.is_level = terms.is_level
+        self.terms = terms
         self.drawn = 0
         self.spent = 0
         self.confirmed = 0  # of what was spent, what the server is known to know
@@ -79,29 +92,53 @@ class Share:
         self.times = 0  # that something was set aside since the last look
         self.taken = 0  # since the last look at the pace
         self.pace = 0.0  # units per second, lately
-        self.last_use = 0.0
+        self.peak = 0  # most that ran at the same time since the last look
+        self.crest = 0  # and in the interval before
+        self.allowance = 0  # of a level: what may be kept idle
+        self.arrival = 0.0  # of a rolling budget: the arrival time that our own uses alone make
         self.sent = -1e9  # when the last command that was answered left; nothing was answered yet
         self.is_changed = (
             False  # a reload gave the budget another quota: what is left was drawn under the old
         )
         self.is_reported = True  # False: the server does not know all yet
 
+    def change(self, terms: Terms, now: float) -> None:
+        """Go on under the budget of another configuration: what was used stays used."""
+        budget = terms.budget
+        if self.budget != budget:
+            self.is_changed = True
+            self.allowance = 0
+            self.arrival = now + (self.spent - self.confirmed) * budget.interval  # late rather than early
+        self.terms = terms
+        self.budget = budget
+
     def left(self, now: float) -> int:
         """Return what can be set aside without asking: nothing if the server may have given it away."""
         if self.is_changed or now - self.sent > TRUSTED_SECONDS:
             return 0
-        return self.slack
+        left = self.drawn - self.spent - self.running
+        return left if left > 0 else 0  # noqa: FURB136 - called for every limit of every request
 
     @property
     def slack(self) -> int:
         """What was drawn, and is neither spent nor set aside."""
-        return max(0, self.drawn - self.spent - self.running)
+        left = self.drawn - self.spent - self.running
+        return left if left > 0 else 0  # noqa: FURB136 - as above
 
     def take(self, amount: int) -> None:
         """Set an amount aside."""
         self.running += amount
         self.taken += amount
         self.times += 1
+        self.peak = max(self.peak, self.running)
+
+    def spend(self, now: float) -> None:
+        """Spend one unit at once."""
+        self.spent += 1
+        self.taken += 1
+        self.times += 1
+        self.arrival = max(self.arrival, now) + self.budget.interval
+        self.is_reported = False
 
     def untake(self, amount: int) -> None:
         """Give back what was set aside for a claim that failed."""
@@ -112,22 +149,39 @@ class Share:
     def settle(self, amount: int, used: int, now: float) -> None:
         """Spend what a request used, and free the rest of what was set aside for it."""
         self.running -= amount
-        if used > 0:
+        if used > 0 and not self.is_level:
             self.spent += used
-            self.last_use = now
+            self.arrival = max(self.arrival, now) + used * self.budget.interval
         self.is_reported = False
 
     def surplus(self, now: float, *, is_idle: bool) -> int:
-        """Return what is not needed soon."""
-        keep = 0 if is_idle or self.budget.measure.is_level else int(self.pace * AHEAD)
-        return max(0, self.left(now) - keep)
+        """Return what is not needed soon, or may not be kept idle."""
+        left = self.left(now)
+        if is_idle:
+            return left
+        if self.is_level:
+            return left - min(left, self.allowance, self._spare())
+        return max(0, left - max(self.taken, int(self.pace * AHEAD)))
 
     def wanted(self) -> int:
         """Return how much to draw beyond what is needed now: what it took lately, and so ever more.
 
-        Nothing of a level: what one process keeps free, nobody else can use meanwhile.
+        Of a level, as many as ran at the same time lately, and some more; the server gives them where there
+        is ample room alone, for what one process keeps idle nobody else can use meanwhile.
         """
-        return 0 if self.budget.measure.is_level else max(self.taken, int(self.pace * AHEAD))
+        if self.is_level:
+            return self._spare() if self.times else 0
+        return max(self.taken, int(self.pace * AHEAD))
+
+    def _spare(self) -> int:
+        peak = max(self.peak, self.crest)
+        return max(0, peak - self.running) + 1 + peak // 4
+
+    def lacking(self) -> int:
+        """Return how much to draw in the background, so that no request has to wait for it."""
+        if self.is_level or self.pace == 0.0 or self.slack >= self.pace * LOW:
+            return 0
+        return max(0, int(self.pace * AHEAD) - self.slack)
 
     @property
     def is_over(self) -> bool:
@@ -139,105 +193,59 @@ class Share:
             and self.returning == 0
         )
 
-    def look(self, seconds: float) -> bool:
-        """Take note of the pace once per interval; return True if one request at most came in it.
+    @property
+    def is_idle(self) -> bool:
+        """True if one request at most comes per interval.
 
         What comes so rarely is asked for when it comes: keeping a share would cost as many commands.
         """
+        return self.pace == 0.0 and self.times <= 1
+
+    def look(self, seconds: float) -> None:
+        """Take note of the pace, once per interval."""
         taken, self.taken = self.taken, 0
         times, self.times = self.times, 0
+        self.crest, self.peak = self.peak, self.running
         self.pace = 0.5 * self.pace + 0.5 * max(taken, 0) / seconds
         if self.pace * AHEAD < 1.0:
             self.pace = 0.0
         if times <= 1:
             self.pace = 0.0
-        return times <= 1
 
-    def command(
-        self, digest: bytes, clock: str, wall: float, now: float, need: int, want: int, back: int
-    ) -> bytes:
-        """Pack the command that reports, gives back and draws.
+    def words(self, wall: float) -> str:
+        """Return kind, quota and three times of the budget, for scripts.
 
         Args:
-            digest: Of the script.
-            clock: Time for the script; "" for the server's own.
+            wall: Seconds since the epoch, to name calendar windows.
+        """
+        calendar = self.budget.calendar
+        if calendar is None:
+            return self.terms.text
+        first, finish, later = calendar.span(wall)
+        return f"calendar {self.budget.quota} {first!r} {finish!r} {later!r}"
+
+    def line(self, wall: float, now: float, need: int, want: int, back: int) -> bytes:
+        """Write the line that reports, gives back and draws, for the script.
+
+        Args:
             wall: Seconds since the epoch, to name calendar windows.
             now: Monotonic seconds.
             need: Units for one request, 0 for a report.
             want: Units beside them.
             back: Units given back.
         """
-        return pack(
-            "EVALSHA",
-            digest,
-            1,
-            self.place,
-            clock,
-            *kind_of(self.budget, wall),
-            self.name,
-            repr(LEASE_SECONDS),
-            self.confirmed,
-            self.spent,
-            repr(max(now - self.last_use, 0.0)),
-            self.running,
-            back,
-            need,
-            want,
-        )
+        lead = self.arrival - now
+        words = self.words(wall)
+        return (
+            f"{words} {self.name} {self.confirmed} {self.spent} {lead!r} {self.running} {back} {need} {want}"
+        ).encode()
 
 
-def kind_of(budget: Budget, wall: float) -> tuple[str | int, ...]:
-    """Return what scripts have to know of a budget: its kind, its quota, and its times.
-
-    Args:
-        budget: The budget.
-        wall: Seconds since the epoch, to name calendar windows.
-    """
-    if budget.measure.is_level:
-        return "level", budget.quota, "0.0", "0.0", "0.0"
-    if budget.calendar is None:
-        return "rolling", budget.quota, repr(budget.period), repr(budget.interval), "0.0"
-    return "calendar", budget.quota, *map(repr, budget.calendar.span(wall))
-
-
-@final
-class Drawn:
-    """What the server said to one command.
-
-    Args:
-        is_granted: True if the need was met.
-        drawn: Units drawn in all.
-        room: What there was, before.
-        used: What was used.
-        reset: Seconds until the quota is whole.
-    """
-
-    __slots__ = ("drawn", "is_granted", "reset", "room", "used")
-
-    def __init__(self, is_granted: bool, drawn: int, room: int, used: int, reset: float) -> None:  # noqa: FBT001 - from `read` alone
-        self.is_granted = is_granted
-        self.drawn = drawn
-        self.room = room
-        self.used = used
-        self.reset = reset
-
-
-def read(reply: object) -> Drawn | None:
-    """Read the script's answer; None if it is none: what is not understood grants nothing."""
-    match reply:
-        case [0 | 1 as granted, bytes(drawn), bytes(room), bytes(used), bytes(reset)]:
-            try:
-                return Drawn(
-                    granted == 1, int(float(drawn)), int(float(room)), int(float(used)), float(reset)
-                )
-            except (ValueError, OverflowError):
-                return None
-        case _:
-            return None
-
-
-SWEEP: Final = 4
+SWEEP: Final = 2
 """Shares looked at per new share: more than one, so that the idle shrink faster than they grow."""
+
+SWEEP_WHEN_FULL: Final = 64
+"""Shares looked at before a new one is refused: bounds the work of one request."""
 
 
 @final
@@ -245,18 +253,16 @@ class Shares:
     """All shares of a process, bounded.
 
     Args:
-        prefix: What all keys in the store begin with.
-        blinding: Key of the digest that stands for an account. At most 64 bytes.
+        accounts: Names them.
         capacity: Most shares that are remembered.
     """
 
-    __slots__ = ("_blinding", "_capacity", "_count", "_nonce", "_prefix", "_ring", "_shares")
+    __slots__ = ("_accounts", "_capacity", "_count", "_nonce", "_ring", "_shares")
 
-    def __init__(self, prefix: str, blinding: bytes, capacity: int) -> None:
-        self._prefix = prefix.encode()
-        self._blinding = blinding
+    def __init__(self, accounts: Accounts, capacity: int) -> None:
+        self._accounts = accounts
         self._capacity = capacity
-        self._nonce = secrets.token_hex(8).encode()
+        self._nonce = secrets.token_hex(8)
         self._count = 0
         self._shares: dict[tuple[str, str, str], Share] = {}
         self._ring: deque[tuple[str, str, str]] = deque()
@@ -278,33 +284,31 @@ class Shares:
         place = budget.scope, budget.name, key
         share = self._shares.get(place)
         if share is None:
-            self._sweep(now)
-            self._count = (self._count + 1) & 0xFFFFFFFF
-            name = b"%b%08x" % (self._nonce, self._count)
-            share = self._shares[place] = Share(budget, key, self._place(budget, key), name, now)
-            self._ring.append(place)
-        elif share.budget is not budget:
-            is_other = share.budget != budget
-            share.budget = budget  # after a reload: what was used stays used
-            share.is_changed = share.is_changed or is_other
+            return self._make(place, budget, key, now)
+        share.seen = now  # so that none of one claim makes room for another
+        if share.budget is not budget:
+            share.change(self._accounts.terms(budget), now)
         return share
 
-    def _place(self, budget: Budget, key: str) -> bytes:
-        """Name the account in the store: the key is blinded, and what it is of is part of the digest."""
-        text = f"{len(budget.scope)}:{budget.scope}{len(budget.name)}:{budget.name}{key}"
-        packed = text.encode("utf-8", "surrogatepass")
-        digest = blake2b(packed, digest_size=TAG_LENGTH // 2, key=self._blinding).hexdigest()
-        return b"%b{%b}:budget" % (self._prefix, digest.encode())
-
-    def _sweep(self, now: float) -> None:
-        """Forget shares whose lease has lapsed and that owe nothing; refuse if there are too many others."""
-        ring = self._ring
-        for _ in range(min(SWEEP, len(ring))):
-            place = ring.popleft()
-            share = self._shares[place]
-            if now - max(share.sent, share.made) > FORGET_SECONDS and share.is_over and share.pace == 0.0:
-                del self._shares[place]
-            else:
-                ring.append(place)
+    def _make(self, place: tuple[str, str, str], budget: Budget, key: str, now: float) -> Share:
+        self._sweep(SWEEP, now - FORGET_SECONDS)
+        if len(self._shares) >= self._capacity:
+            self._sweep(SWEEP_WHEN_FULL, now - REST_SECONDS)
         if len(self._shares) >= self._capacity:
             raise StoreUnavailable
+        self._count = (self._count + 1) & 0xFFFFFFFF
+        name = f"{self._nonce}{self._count:08x}"
+        terms, tag = self._accounts.terms(budget), self._accounts.tag(key)
+        share = self._shares[place] = Share(terms, key, tag, name, now)
+        self._ring.append(place)
+        return share
+
+    def _sweep(self, count: int, before: float) -> None:
+        """Forget shares that rested since then and owe nothing."""
+        ring = self._ring
+        for _ in range(min(count, len(ring))):
+            share = self._shares[ring[0]]
+            if share.seen < before and share.sent < before and share.is_over and share.pace == 0.0:
+                del self._shares[ring.popleft()]
+            else:
+                ring.rotate(-1)

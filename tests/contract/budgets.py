@@ -10,13 +10,15 @@ from zoneinfo import ZoneInfo
 from gateway.core.budgets import Budget, Dimension, Hold, Key, Measure
 from gateway.core.calendars import Calendar, Window
 from gateway.state.memory_budgets import MemoryBudgets
+from gateway.state.redis import RedisStore
 from gateway.state.redis_budgets import RedisBudgets
+from gateway.state.redis_shares import RedisShares
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator
 
-    from gateway.core.budgets import Denial
-    from gateway.core.ports import Budgets
+    from gateway.core.budgets import Budgets, Denial
+    from gateway.core.ports import Store
     from gateway.state.link import Server
     from tests.contract.conftest import FakeClock
 
@@ -45,20 +47,21 @@ async def opened_budgets(
 ) -> AsyncIterator[RedisBudgets]:
     """Started budgets whose reports wait for the test; the script takes the test's time."""
     options = {"interval": 1e6, "now": clock.tick if is_timed else None, **options}
-    budgets = RedisBudgets(server, MemoryBudgets(clock), clock, **options)  # type: ignore[arg-type]  # options
-    await budgets.start()
+    part = options.pop("share", 0.5)
+    shares = RedisShares(server, clock, **options)  # type: ignore[arg-type]  # options
+    await shares.start()
     try:
-        yield budgets
+        yield RedisBudgets(shares, MemoryBudgets(clock), share=part)  # type: ignore[arg-type]  # an option
     finally:
-        await budgets.stop()
+        await shares.stop()
 
 
-async def settled(budgets: Budgets) -> None:
-    """Let everything that is on its way to a server arrive."""
-    if isinstance(budgets, RedisBudgets):
-        budgets.flush()
-        connection = budgets._link.connection
-        if connection is not None:
+async def settled(budgets: Budgets | Store) -> None:
+    """Let everything that is on its way to a server arrive, and what that makes leave as well."""
+    if isinstance(budgets, RedisBudgets | RedisStore):
+        budgets.shares.flush()
+        connection = budgets.shares.link.connection
+        for _ in range(2 if connection is not None else 0):
             await connection.ask("PING")  # replies come in order
     await asyncio.sleep(0)
 

@@ -9,10 +9,12 @@ from uuid import uuid4
 
 import pytest
 
+from gateway.credentials.clock import SystemClock
 from gateway.state.address import parse
 from gateway.state.link import Server, tls_context
 from gateway.state.memory import MemoryStore
 from gateway.state.redis import RedisStore
+from gateway.state.redis_shares import RedisShares
 from tests.servers import PASSWORD, USER, RunningServer, make_pki, redis_binary, valkey_binary
 
 if TYPE_CHECKING:
@@ -86,9 +88,13 @@ def reach(server: RunningServer, kind: str = "", *, password: str = PASSWORD, ti
 async def opened(
     server: Server, clock: FakeClock | None = None, **options: object
 ) -> AsyncIterator[RedisStore]:
-    """A started store; with a clock, the script takes its time instead of the server's."""
+    """A started store; with a clock, the script takes its time instead of the server's, and reports wait."""
     local = MemoryStore(clock or FakeClock())
-    store = RedisStore(server, local, now=clock.tick if clock else None, **options)  # type: ignore[arg-type]  # options
+    part = options.pop("share", 0.5)
+    if clock is not None:
+        options = {"interval": 1e6, "now": clock.tick, **options}
+    shares = RedisShares(server, clock or SystemClock(), **options)  # type: ignore[arg-type]  # options
+    store = RedisStore(shares, local, share=part)  # type: ignore[arg-type]  # an option
     await store.start()
     try:
         yield store

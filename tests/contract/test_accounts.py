@@ -11,6 +11,7 @@ import pytest
 
 from gateway.core.accounts import Account, Standing
 from gateway.core.ports import StoreUnavailable
+from gateway.state.memory import MemoryStore
 from gateway.state.memory_accounts import MemoryAccounts
 from gateway.state.memory_budgets import MemoryBudgets
 from gateway.state.redis_accounts import RedisAccounts
@@ -43,11 +44,11 @@ async def kept(request: pytest.FixtureRequest, servers: Servers, clock: FakeCloc
     kind = request.param
     if kind == "memory":
         budgets = MemoryBudgets(clock)
-        yield budgets, MemoryAccounts(budgets)
+        yield budgets, MemoryAccounts(budgets, MemoryStore(clock), clock)
         return
     async with opened_budgets(reach(servers[kind.split("-")[0]], kind), clock) as redis:
-        assert redis.is_ready, redis.why
-        yield redis, RedisAccounts(redis, wait=never)
+        assert redis.shares.link.connection is not None, redis.shares.link.why
+        yield redis, RedisAccounts(redis.shares, wait=never)
 
 
 @pytest.fixture(params=SERVERS)
@@ -212,7 +213,7 @@ async def test_what_another_process_has_not_reported_is_forgiven_too(
             waited.append(seconds)
             await settled(one)
 
-        accounts = RedisAccounts(other, wait=wait)
+        accounts = RedisAccounts(other.shares, wait=wait)
         (ended,), _ = await take(one, key, (budget, 70))
         (running,), _ = await take(one, key, (budget, 30))
         one.settle(ended, 70)
@@ -245,9 +246,11 @@ async def test_a_part_is_forgiven_once_however_late_it_is_known(
         async def wait(_seconds: float) -> None:
             await settled(one)
 
-        taken = await RedisAccounts(other, wait=wait).forgive([Account(daily(), key)], 25)
-        again = await RedisAccounts(other, wait=never).forgive([Account(daily(), key)], 25)  # known now
-        [standing] = await RedisAccounts(other).show([Account(daily(), key)])
+        taken = await RedisAccounts(other.shares, wait=wait).forgive([Account(daily(), key)], 25)
+        again = await RedisAccounts(other.shares, wait=never).forgive(
+            [Account(daily(), key)], 25
+        )  # known now
+        [standing] = await RedisAccounts(other.shares).show([Account(daily(), key)])
 
     assert ([25], [25], 10) == (taken, again, standing.used)
 
@@ -268,7 +271,7 @@ async def test_never_more_than_the_quota_and_what_was_forgiven(
                 if await spend(budgets, key, budget, 3):
                     spent += 3
                 if turn % 7 == 0:
-                    budgets.flush()
+                    budgets.shares.flush()
                 await asyncio.sleep(0)
 
         async def wait(_seconds: float) -> None:
@@ -277,7 +280,7 @@ async def test_never_more_than_the_quota_and_what_was_forgiven(
 
         async def grant() -> None:
             nonlocal forgiven
-            accounts = RedisAccounts(fleet[0], wait=wait)
+            accounts = RedisAccounts(fleet[0].shares, wait=wait)
             for _ in range(10):
                 forgiven += sum(taken or 0 for taken in await accounts.forgive([Account(budget, key)], 17))
 
@@ -290,7 +293,7 @@ async def test_never_more_than_the_quota_and_what_was_forgiven(
                 while await spend(each, key, budget, 1):
                     spent += 1
                 await settled(each)
-        [standing] = await RedisAccounts(fleet[0]).show([Account(budget, key)])
+        [standing] = await RedisAccounts(fleet[0].shares).show([Account(budget, key)])
 
     assert 0 < forgiven <= 170
     assert 100 + forgiven == spent
@@ -300,7 +303,7 @@ async def test_never_more_than_the_quota_and_what_was_forgiven(
 async def test_who_is_away_says_so(server: RunningServer, clock: FakeClock, key: str) -> None:
     """Without a connection nobody knows how an account stands, or what became of a change."""
     async with opened_budgets(reach(server, password="wrong"), clock) as budgets:
-        accounts = RedisAccounts(budgets)
+        accounts = RedisAccounts(budgets.shares)
 
         assert [None] == await accounts.forgive([Account(daily(), key)], 5)
         with pytest.raises(StoreUnavailable):
@@ -313,9 +316,9 @@ async def test_a_damaged_account_is_not_read_as_anything(
 ) -> None:
     """What is no account shows nothing and forgives nothing."""
     async with opened_budgets(reach(server), clock) as budgets:
-        _, share = budgets.tell(daily(), key)
+        _, share = budgets.shares.tell(daily(), key)
         server.admin("SET", share.place.decode(), value)
-        accounts = RedisAccounts(budgets)
+        accounts = RedisAccounts(budgets.shares)
 
         assert [None] == await accounts.forgive([Account(daily(), key)], 5)
         with pytest.raises(StoreUnavailable):
@@ -327,10 +330,10 @@ async def test_a_clock_that_is_far_off_changes_nothing(
 ) -> None:
     """A process whose calendar is years behind the server's would forgive another window than it means."""
     async with opened_budgets(reach(server), clock, is_timed=False) as budgets:
-        _, share = budgets.tell(daily(), key)
+        _, share = budgets.shares.tell(daily(), key)
         server.admin("SET", share.place.decode(), "2000000000 7\n")
 
-        assert [None] == await RedisAccounts(budgets).forgive([Account(daily(), key)], 5)
+        assert [None] == await RedisAccounts(budgets.shares).forgive([Account(daily(), key)], 5)
 
 
 async def test_scripts_that_operators_loaded_are_enough(
@@ -339,7 +342,7 @@ async def test_scripts_that_operators_loaded_are_enough(
     """The stricter set-up of docs/redis.md: the gateway may not load scripts, and needs none but those."""
     script = Path(__file__).parents[2].joinpath("gateway", "state", "lua", "forgive.lua").read_text()
     async with opened_budgets(reach(server), clock) as budgets:
-        accounts = RedisAccounts(budgets)
+        accounts = RedisAccounts(budgets.shares)
         await spend(budgets, key, daily(), 30)
         server.admin("ACL", "SETUSER", USER, "-script|load")
         try:

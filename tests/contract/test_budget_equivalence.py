@@ -104,9 +104,9 @@ def test_memory_and_redis_never_differ(servers: Servers, name: str) -> None:
 
             @rule(seconds=st.sampled_from(PERIODS) | st.floats(0.0, 1e5))
             def wait(self, seconds: float) -> None:
-                if redis._dirty:
+                if redis.shares._dirty:
                     seconds = min(seconds, 100.0)
-                while redis._dirty and seconds > 9.0:  # what runs is renewed, as it would be
+                while redis.shares._dirty and seconds > 9.0:  # what runs is renewed, as it would be
                     clock.now += 9.0
                     seconds -= 9.0
                     runner.run(settled(redis))

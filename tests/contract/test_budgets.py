@@ -29,7 +29,7 @@ async def budgets(
         yield MemoryBudgets(clock)
         return
     async with opened_budgets(reach(servers[kind.split("-")[0]], kind), clock) as redis:
-        assert redis.is_ready, redis.why
+        assert redis.shares.link.connection is not None
         yield redis
 
 

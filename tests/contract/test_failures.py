@@ -188,7 +188,7 @@ async def test_missing_privileges_refuse(server: RunningServer) -> None:
 async def test_missing_privileges_inside_the_script_refuse(server: RunningServer) -> None:
     """The script runs with the privileges of the user; without one of its commands it grants nothing."""
     async with opened(reach(server)) as store:
-        server.admin("ACL", "SETUSER", USER, "-zadd")
+        server.admin("ACL", "SETUSER", USER, "-set")
         with pytest.raises(StoreUnavailable):
             await store.admit("k", CHAT)
 
@@ -212,7 +212,7 @@ async def test_a_replica_refuses(server: RunningServer) -> None:
 async def test_a_user_that_may_not_load_scripts_needs_them_loaded(server: RunningServer) -> None:
     """The stricter set-up of docs/redis.md: operators load the scripts, the gateway may not."""
     reports = Reports()
-    script = Path(__file__).parents[2].joinpath("gateway", "state", "lua", "admit.lua").read_text()
+    script = Path(__file__).parents[2].joinpath("gateway", "state", "lua", "draw.lua").read_text()
     server.admin("ACL", "SETUSER", USER, "-script|load")
     async with opened(reach(server), report=reports) as store:
         with pytest.raises(StoreUnavailable):

@@ -73,7 +73,7 @@ class Fleet:
             return
         self.dead.add(worker)
         self.held = [(of, hold) for of, hold in self.held if of != worker]
-        self.unknown += sum(share.spent - share.confirmed for share in self.workers[worker]._shares)
+        self.unknown += sum(share.spent - share.confirmed for share in self.workers[worker].shares.shares)
 
     def check(self) -> None:
         """Everything spent and set aside is within the limit, as an observer of all processes sees it."""
@@ -250,7 +250,7 @@ async def test_a_busy_account_costs_no_round_trip_and_a_quiet_one_exactly_one(se
         fleet = await fleet_of(stack, server, daily(10_000_000), 1)
         worker = fleet.workers[0]
         await fleet.claim(0, 100)
-        first = worker.asked
+        first = worker.shares.asked
         await fleet.settle(0, 1.0)
         for _ in range(10):
             for _ in range(100):
@@ -258,13 +258,13 @@ async def test_a_busy_account_costs_no_round_trip_and_a_quiet_one_exactly_one(se
                 await fleet.settle(0, 1.0)
             fleet.clock.now += 1.0
             await fleet.flush(0)
-        warm = worker.asked
+        warm = worker.shares.asked
         for _ in range(100):
             await fleet.claim(0, 100)
 
         assert first == 1
         assert warm <= 30  # one report per interval, and ever larger draws at the beginning
-        assert worker.asked == warm
+        assert worker.shares.asked == warm
 
 
 async def test_a_quiet_process_keeps_nothing(server: RunningServer) -> None:

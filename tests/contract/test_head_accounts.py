@@ -2,38 +2,47 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 import pytest
 
 from gateway.core.accounts import Account, Standing
-from gateway.core.limits import ConcurrencyLimit, RateLimit, RouteLimits
+from gateway.core.limits import ConcurrencyLimit, RateLimit, RouteLimits, as_budgets
 from gateway.core.ports import StoreUnavailable
-from gateway.state.head_accounts import AllAccounts, MemoryHeads, RedisHeads, budgets_of
 from gateway.state.memory import MemoryStore
 from gateway.state.memory_accounts import MemoryAccounts
 from gateway.state.memory_budgets import MemoryBudgets
+from gateway.state.redis import RedisStore
+from gateway.state.redis_accounts import RedisAccounts
+from gateway.state.redis_budgets import RedisBudgets
 from tests.contract.budgets import daily, take
 from tests.contract.conftest import KINDS, SERVERS, FakeClock, Servers, opened, reach
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator
 
+    from gateway.core.accounts import Accounts
+    from gateway.core.budgets import Budgets
     from gateway.core.ports import Store
 
 LIMITS = RouteLimits(
     "chat {x}", (RateLimit("6/minute", 6, 60.0, 6), RateLimit("20/hour", 20, 3600.0, 4)), ConcurrencyLimit("concurrent", 5)
 )  # fmt: skip
-FAST, SLOW, LEVEL = budgets_of(LIMITS)
+FAST, SLOW, LEVEL = as_budgets(LIMITS)
 
 
 class Kept:
-    """A store, and what operators see of it."""
+    """A store, budgets beside it, and what operators see of both."""
 
-    def __init__(self, store: Store, heads: Any, clock: FakeClock) -> None:
+    def __init__(self, store: Store, clock: FakeClock) -> None:
         self.store = store
-        self.budgets = MemoryBudgets(clock)
-        self.accounts = AllAccounts(heads, MemoryAccounts(self.budgets), [LIMITS])
+        if isinstance(store, RedisStore):
+            self.budgets: Budgets = RedisBudgets(store.shares, MemoryBudgets(clock))
+            self.accounts: Accounts = RedisAccounts(store.shares)
+        else:
+            assert isinstance(store, MemoryStore)
+            self.budgets = memory = MemoryBudgets(clock)
+            self.accounts = MemoryAccounts(memory, store, clock)
 
     async def admit(self, key: str, count: int = 1) -> list[str | None]:
         """Ask for requests that end at once; returns which limit refused each."""
@@ -45,28 +54,17 @@ class Kept:
         return refused
 
 
-class Timed:
-    """`RedisHeads` at the test's time."""
-
-    def __init__(self, store: Any, clock: FakeClock) -> None:
-        self.store = store
-        self.clock = clock
-
-    async def look(self, account: Account, most: int, /) -> Any:
-        return await RedisHeads(self.store, repr(self.clock.now)).look(account, most)
-
-
 @pytest.fixture(params=KINDS)
 async def kept(request: pytest.FixtureRequest, servers: Servers, clock: FakeClock) -> AsyncIterator[Kept]:
     """Every kind there is."""
     kind = request.param
     if kind == "memory":
         store = MemoryStore(clock)
-        yield Kept(store, MemoryHeads(store, clock), clock)
+        yield Kept(store, clock)
         return
     async with opened(reach(servers[kind.split("-")[0]], kind), clock) as redis:
         assert redis.is_ready, redis.why
-        yield Kept(redis, Timed(redis, clock), clock)
+        yield Kept(redis, clock)
 
 
 async def test_what_nobody_used_is_whole(kept: Kept, key: str) -> None:
@@ -132,9 +130,9 @@ async def test_budgets_are_asked_where_they_are_kept(kept: Kept, key: str) -> No
 
 @pytest.mark.parametrize("server", SERVERS)
 async def test_at_the_server_s_own_time(servers: Servers, server: str, key: str) -> None:
-    """Script and `admit.lua` count from the same moment."""
+    """All scripts count from the same moment."""
     async with opened(reach(servers[server])) as store:
-        kept = Kept(store, RedisHeads(store), FakeClock())
+        kept = Kept(store, FakeClock())
         await kept.admit(key, 4)
         [used] = await kept.accounts.show([Account(SLOW, key)])
         taken = await kept.accounts.forgive([Account(SLOW, key)], 1)
@@ -148,14 +146,14 @@ async def test_at_the_server_s_own_time(servers: Servers, server: str, key: str)
 async def test_what_nobody_knows(servers: Servers, server: str, key: str) -> None:
     """No connection, and a damaged value: nothing is shown and nothing called forgiven."""
     async with opened(reach(servers[server], password="wrong")) as store:
-        away = Kept(store, RedisHeads(store), FakeClock()).accounts
+        away = Kept(store, FakeClock()).accounts
         assert [None] == await away.forgive([Account(SLOW, key)], 1)
         with pytest.raises(StoreUnavailable):
             await away.show([Account(SLOW, key)])
     async with opened(reach(servers[server])) as store:
-        place = store.place(LIMITS.scope, SLOW.name, key, is_level=False)
-        servers[server].admin("SET", place.decode(), "nonsense")
-        damaged = Kept(store, RedisHeads(store), FakeClock()).accounts
+        _, share = store.shares.tell(SLOW, key)
+        servers[server].admin("SET", share.place.decode(), "nonsense")
+        damaged = Kept(store, FakeClock()).accounts
         assert [None] == await damaged.forgive([Account(SLOW, key)], 1)
 
 
@@ -163,6 +161,9 @@ async def test_a_new_limit_of_a_known_identity_is_whole(key: str, clock: FakeClo
     """What was used of others does not count for it."""
     store = MemoryStore(clock)
     await store.admit(key, LIMITS)
-    [budget] = budgets_of(RouteLimits(LIMITS.scope, (RateLimit("9/day", 9, 86400.0, 9),)))
+    [budget] = as_budgets(RouteLimits(LIMITS.scope, (RateLimit("9/day", 9, 86400.0, 9),)))
 
-    assert (0, Standing(0, 0, 0.0)) == await MemoryHeads(store, clock).look(Account(budget, key), 5)
+    accounts = Kept(store, clock).accounts
+
+    assert [Standing(0, 0, 0.0)] == await accounts.show([Account(budget, key)])
+    assert [0] == await accounts.forgive([Account(budget, key)], 5)

@@ -190,12 +190,16 @@ class FakeStore(Failing):
         super().__init__(events)
         self.ledger = Ledger(lease="lease")
         self.asked: list[str] = []
+        self.ahead: list[Callable[[], Sequence[Hold]] | None] = []
         self.held: list[object] = []
         self.settled: list[Ledger] = []
 
-    async def admit(self, key: str, limits: RouteLimits, /) -> Ledger:
+    async def admit(
+        self, key: str, limits: RouteLimits, ahead: Callable[[], Sequence[Hold]] | None = None, /
+    ) -> Ledger:
         """Grant."""
         self.asked.append(key)
+        self.ahead.append(ahead)
         self.happen("store.admit")
         if self.ledger.refused is None:
             self.held.append(self.ledger)

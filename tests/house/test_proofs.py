@@ -19,7 +19,10 @@ if TYPE_CHECKING:
 SHORTCUTS = {
     "identify": ("identity = ex.identity = await identify(call, rt.identification, now)", "identity = None"),
     "enter": ("entry = enter(identity, route, call, now)", "entry = route"),
-    "limit": ("admission = await limit(entry, rt.store)", "admission = None"),
+    "limit": (
+        "admission = await limit(entry, rt.store, foresee(entry, call.peer.address))",
+        "admission = None",
+    ),
     "inspect": ("vetted = inspect(entry, call, body)", "vetted = entry.route.inspector(body, call)"),
     "authorize": (
         "permit = ex.permit = authorize(entry, call, vetted, risk, now)",

@@ -7,6 +7,7 @@ it ended. Keeps no state; a store that does not answer refuses.
 
 from __future__ import annotations
 
+from functools import partial
 from math import ceil
 from typing import TYPE_CHECKING, Final
 
@@ -16,16 +17,19 @@ from gateway.core.permit import issue_reservation
 from gateway.core.ports import StoreUnavailable
 from gateway.core.refusal import Reason, Refusal, Refused, Source
 from gateway.stages.reserve.amounts import amount, estimate, reserved, used
-from gateway.stages.reserve.partition import account_of
+from gateway.stages.reserve.partition import account_by_head, account_of
 from gateway.stages.reserve.watch import ALWAYS, STREAMED, Watch
 
 if TYPE_CHECKING:
+    from collections.abc import Callable
+
     from gateway.core.budgets import Budget, Budgets, Denial
     from gateway.core.exchange import Exchange
-    from gateway.core.permit import Admission, Permit, Reservation, Vetted
+    from gateway.core.identity import Identity
+    from gateway.core.permit import Admission, Entry, Permit, Reservation, Vetted
     from gateway.core.ports import Answer, Clock, Meter, Reply
 
-__all__ = ["reserve", "settle", "watch"]
+__all__ = ["foresee", "reserve", "settle", "watch"]
 
 NOTHING: Final = Estimate(0, 0, None, is_capped=True)
 """The estimate of every request on a route without budgets: nobody asks."""
@@ -43,6 +47,9 @@ NO_PRICE: Final = Refusal(
 )
 FIRST_ERROR: Final = 400
 
+FORESEEN_INPUT: Final = 1024
+"""Input tokens that are drawn before anybody knows the body: 4 KiB of text."""
+
 KEPT_BACK: Final = frozenset(
     {
         Reason.BACKEND_UNREACHABLE,
@@ -52,6 +59,34 @@ KEPT_BACK: Final = frozenset(
     }
 )
 """Refusals after which no backend has seen a byte of the request."""
+
+
+def foresee(entry: Entry, address: str) -> Callable[[], list[Hold]] | None:
+    """Return who tells what a request may want of budgets whose accounts its head names, or None.
+
+    For a store that is asked about the head anyway, and can draw this in the same trip. An estimate: what
+    was not drawn, `reserve` asks for.
+
+    Args:
+        entry: Who may use which route.
+        address: The caller's address.
+    """
+    return partial(_foreseen, entry, address) if entry.route.budgets.early else None
+
+
+def _foreseen(entry: Entry, address: str) -> list[Hold]:
+    route = entry.route.budgets
+    price = max(route.prices.values(), key=lambda each: each.output, default=None)
+    expected = Estimate(FORESEEN_INPUT, route.output_cap, price, is_capped=False)
+    return [
+        Hold(
+            budget,
+            account_by_head(budget, entry, address),
+            reserved(budget.measure, expected, budget.quota),
+        )
+        for budget in route.early
+        if _is_of_role(budget, entry.identity)
+    ]
 
 
 async def reserve(
@@ -101,9 +136,13 @@ _TIME: Final = Measure.STREAM_TIME
 
 
 def _concerns(budget: Budget, permit: Permit) -> bool:
-    if budget.roles is not None and budget.roles.isdisjoint(permit.identity.roles):
+    if not _is_of_role(budget, permit.identity):
         return False
     return budget.is_for is None or budget.is_for(permit.model or "")
+
+
+def _is_of_role(budget: Budget, identity: Identity) -> bool:
+    return budget.roles is None or not budget.roles.isdisjoint(identity.roles)
 
 
 def _refusal(denial: Denial, holds: list[Hold]) -> Refusal:

@@ -18,7 +18,9 @@ if TYPE_CHECKING:
     from collections.abc import Mapping
 
     from gateway.core.budgets import Budget, Key
-    from gateway.core.permit import Permit
+    from gateway.core.identity import Identity
+    from gateway.core.permit import Entry, Permit
+    from gateway.core.route import Route
 
 _encode = msgspec.json.Encoder(order="deterministic").encode
 
@@ -31,10 +33,25 @@ def account_of(budget: Budget, permit: Permit, address: str) -> str:
         permit: Who may use which model of which route.
         address: The caller's address.
     """
+    return _account(budget, permit.identity, permit.route, permit.model or "", address)
+
+
+def account_by_head(budget: Budget, entry: Entry, address: str) -> str:
+    """Name the account before the model is known.
+
+    Args:
+        budget: One that is not kept apart by the model.
+        entry: Who may use which route.
+        address: The caller's address.
+    """
+    return _account(budget, entry.identity, entry.route, "", address)
+
+
+def _account(budget: Budget, identity: Identity, route: Route, model: str, address: str) -> str:
     per = budget.per
     if len(per) == 1:
-        return _value(per[0], budget, permit, address)
-    return _joined([_value(key, budget, permit, address) for key in per])
+        return _value(per[0], budget, identity, route, model, address)
+    return _joined([_value(key, budget, identity, route, model, address) for key in per])
 
 
 def account_with(budget: Budget, values: Mapping[str, str]) -> str:
@@ -58,15 +75,14 @@ def _joined(values: list[str]) -> str:
     return "".join([f"{len(value)}:{value}" for value in values])  # lengths: no value runs into the next
 
 
-def _value(key: Key, budget: Budget, permit: Permit, address: str) -> str:
-    identity = permit.identity
+def _value(key: Key, budget: Budget, identity: Identity, route: Route, model: str, address: str) -> str:
     match key.dimension:
         case Dimension.IDENTITY:
             return identity.key
         case Dimension.ROUTE:
-            return permit.route.name
+            return route.name
         case Dimension.MODEL:
-            return permit.model or ""
+            return model
         case Dimension.ROLE:
             return _roles(budget, identity.roles)
         case Dimension.CERTIFICATE:

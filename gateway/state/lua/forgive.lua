@@ -2,10 +2,9 @@
 --
 -- KEYS[1]  the account, as draw.lua writes it; lines of processes are read and left as they are
 -- ARGV     [1] time in seconds, or "" for this server's clock (a time is given by tests alone)
---          [2] "rolling", "calendar" or "level"      [3] quota
---          [4] [5] rolling: period and seconds per unit     calendar: start and end of the caller's window
---          [6] calendar: end of the next window
---          [7] name of the caller's lease     [8] units to take off at most; 0 changes nothing
+--          [2] "rolling", "calendar" or "level"; quota; rolling: period, seconds per unit, most seconds of arrival
+--              ahead; calendar: start and end of the caller's window, end of the next
+--          [3] name of the caller's lease     [4] units to take off at most; 0 changes nothing
 -- Returns { taken off, used (after that), held, seconds until nothing counts as used, how many other
 --           processes hold something: what they spent since their last report is not known here }.
 
@@ -17,23 +16,23 @@ if not now then
   local time = redis.call('TIME')
   now = tonumber(time[1]) + tonumber(time[2]) / 1000000
 end
-local kind, quota = ARGV[2], tonumber(ARGV[3])
-local a, b, c = tonumber(ARGV[4]), tonumber(ARGV[5]), tonumber(ARGV[6])
-local me, most = ARGV[7], tonumber(ARGV[8])
+local kind, quota, a, b, c = string.match(ARGV[2], '^(%S+) (%S+) (%S+) (%S+) (%S+)$')
+quota, a, b, c = tonumber(quota), tonumber(a), tonumber(b), tonumber(c)
+local me, most = ARGV[3], tonumber(ARGV[4])
 
 local value = redis.call('GET', KEYS[1])
 if not value then
   return { '0', '0', '0', '0', 0 }
 end
 local first, lines = string.match(value, '^([^\n]*)\n?(.*)$')
-local mark, used = string.match(first, '^(%S+) (%S+)$')
-mark, used = tonumber(mark), tonumber(used)
+local mark, used, forgiven = string.match(first, '^(%S+) (%S+) ?(%S*)$')
+mark, used, forgiven = tonumber(mark), tonumber(used), tonumber(forgiven) or 0
 if not mark or not used or mark ~= mark or used ~= used then
   return redis.error_reply('ERR not an account')
 end
 local held, others = 0, 0
 for line in string.gmatch(lines, '[^\n]+') do
-  local name, drawn, spent, lapses = string.match(line, '^(%S+) (%S+) (%S+) (%S+)$')
+  local name, drawn, spent, lapses = string.match(line, '^(%S+) (%S+) (%S+) %S+ (%S+)$')
   drawn, spent, lapses = tonumber(drawn), tonumber(spent), tonumber(lapses)
   if not drawn or not spent or not lapses then
     return redis.error_reply('ERR not an account')
@@ -60,7 +59,7 @@ if kind == 'calendar' then
     used = 0
   end
 elseif kind == 'rolling' then
-  mark = math.min(mark, now + 2 * a)
+  mark = math.min(mark, now + c)
   used = math.max(0, quota - math.floor((a - math.max(mark - now, 0) + GRAIN) / b))
 else
   used = 0
@@ -71,9 +70,10 @@ if taken > 0 then
   used = used - taken
   if kind == 'rolling' then
     mark = mark - taken * b
+    forgiven = now + c            -- as long as anything used before can count
   end
-  redis.call('SET', KEYS[1], string.format('%.17g %.17g\n', mark, kind == 'calendar' and used or 0) .. lines,
-    'KEEPTTL')
+  redis.call('SET', KEYS[1], string.format('%.17g %.17g %.17g\n', mark, kind == 'calendar' and used or 0, forgiven)
+    .. lines, 'KEEPTTL')
 end
 return { string.format('%.17g', taken), string.format('%.17g', used), string.format('%.17g', held),
   string.format('%.17g', used > 0 and math.max(mark - now, 0) or 0), others }

@@ -17,6 +17,7 @@ from gateway.core.accounts import Account, Standing
 from gateway.core.budgets import Budget, Dimension, Hold, Key, Measure, RouteBudgets
 from gateway.core.limits import ConcurrencyLimit, RateLimit, RouteLimits
 from gateway.core.ports import StoreUnavailable
+from gateway.state.memory import MemoryStore
 from gateway.state.memory_accounts import MemoryAccounts
 from gateway.state.memory_budgets import MemoryBudgets
 from tests.doubles.line import Line
@@ -81,7 +82,7 @@ class World:
         self.budgets = MemoryBudgets(self.clock)
         self.audit = Audit()
         self.routes: tuple[Route, ...] = ROUTES
-        self.accounts: Any = MemoryAccounts(self.budgets)
+        self.accounts: Any = MemoryAccounts(self.budgets, MemoryStore(self.clock), self.clock)
 
     @property
     def granter(self) -> Granter:

@@ -7,11 +7,13 @@ from typing import TYPE_CHECKING
 import pytest
 from structlog.testing import capture_logs
 
-from gateway.app.shared_state import _reporter, make_once, make_state, server_of
+from gateway.app.shared_state import _reporter, make_budgets, make_once, make_state, server_of
 from gateway.state.counters import MemoryCounters
 from gateway.state.memory import MemoryStore
+from gateway.state.memory_budgets import MemoryBudgets
 from gateway.state.once import MemoryOnce
 from gateway.state.redis import RedisStore
+from gateway.state.redis_budgets import RedisBudgets
 from gateway.state.redis_counters import RedisCounters
 from gateway.state.redis_once import RedisOnce
 from tests.unit.app.settings import CLOCK, FULL
@@ -52,6 +54,19 @@ def test_what_is_used_once_lives_where_limits_do(directory: Directory, state: st
     store, _ = make_state(compilation, CLOCK)
 
     assert expected is type(make_once(compilation, store, CLOCK))
+
+
+@pytest.mark.parametrize(("state", "expected"), [("", MemoryBudgets), (REDIS, RedisBudgets)])
+def test_budgets_live_where_limits_do(directory: Directory, state: str, expected: type) -> None:
+    """In this process's memory, or in the fleet's store over the same connection."""
+    compilation = directory.compile(FULL + state)
+    store, _ = make_state(compilation, CLOCK)
+    budgets = make_budgets(compilation, store, CLOCK)
+
+    assert expected is type(budgets)
+    assert not isinstance(budgets, RedisBudgets) or (
+        isinstance(store, RedisStore) and budgets.shares is store.shares
+    )
 
 
 def test_the_server_is_what_was_written(directory: Directory) -> None:

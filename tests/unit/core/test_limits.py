@@ -8,7 +8,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from gateway.core.limits import ConcurrencyLimit, Ledger, RateLimit, RouteLimits, charge
+from gateway.core.limits import ConcurrencyLimit, Ledger, RateLimit, RouteLimits, as_budgets, charge
 
 LIMITS = st.builds(
     lambda count, period, burst: RateLimit("limit", count, period, min(count, burst)),
@@ -94,13 +94,14 @@ def test_a_ledger_grants_unless_it_says_otherwise() -> None:
     """Nothing refused, nothing held, not local."""
     ledger = Ledger()
 
-    assert (None, None, False, 0.0, (), False) == (
+    assert (None, None, False, 0.0, (), False, False) == (
         ledger.lease,
         ledger.refused,
         ledger.is_concurrency,
         ledger.retry_after,
         ledger.states,
         ledger.is_local,
+        ledger.is_temporary,
     )
 
 
@@ -110,4 +111,15 @@ def test_limits_are_frozen() -> None:
     with pytest.raises(FrozenInstanceError):
         limits.rates[0].count = 5  # type: ignore[misc]  # what must not work
 
-    assert (False, 900.0) == (limits.is_local_on_failure, ConcurrencyLimit("b", 2).lifetime)
+    assert not limits.is_local_on_failure
+
+
+def test_limits_are_budgets_of_the_same_arithmetic() -> None:
+    """A rate is a rolling budget of its burst; nothing can be charged beyond it but the one request."""
+    limits = RouteLimits("chat", (RateLimit("a", 60, 60.0, 10),), ConcurrencyLimit("b", 2))
+    rate, level = as_budgets(limits)
+
+    assert (rate.quota, rate.period, rate.interval, rate.longest) == (10, 10.0, 1.0, 11.0)
+    assert (level.quota, level.measure.is_level) == (2, True)
+    assert {("chat", "a"), ("chat", "b")} == {(each.scope, each.name) for each in (rate, level)}
+    assert as_budgets(RouteLimits("free")) == ()

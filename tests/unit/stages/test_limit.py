@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import TYPE_CHECKING
+
 import pytest
 
 from gateway.core.identity import Identity
@@ -14,6 +16,11 @@ from gateway.stages.limit import limit
 from gateway.state.memory import MemoryStore
 from tests.contract.conftest import FakeClock
 
+if TYPE_CHECKING:
+    from collections.abc import Callable, Sequence
+
+    from gateway.core.budgets import Hold
+
 RATED = RouteLimits("chat", (RateLimit("per-minute", 6, 60.0, 1),))
 ALONE = RouteLimits("chat", (), ConcurrencyLimit("alone", 1))
 
@@ -25,7 +32,9 @@ class Broken:
         self.ledger = ledger
         self.asked = 0
 
-    async def admit(self, key: str, limits: RouteLimits, /) -> Ledger:
+    async def admit(
+        self, key: str, limits: RouteLimits, _ahead: Callable[[], Sequence[Hold]] | None = None, /
+    ) -> Ledger:
         self.asked += 1
         if self.ledger is None:
             raise StoreUnavailable
@@ -96,6 +105,15 @@ async def test_too_many_at_once_says_so() -> None:
 
     assert (refusal.reason, refusal.rule, refusal.retry_after) == (Reason.CONCURRENCY_EXCEEDED, "alone", 1.0)
     assert refusal.detail == "Too many requests at the same time."
+
+
+@pytest.mark.parametrize("is_concurrency", [False, True])
+async def test_what_lies_idle_elsewhere_is_a_temporary_lack(*, is_concurrency: bool) -> None:
+    """It will be back within a second, and the client is told so."""
+    ledger = Ledger(refused="r", retry_after=1.0, is_concurrency=is_concurrency, is_temporary=True)
+    refusal = await refused(entry(RATED), Broken(ledger))
+
+    assert (refusal.reason, refusal.retry_after, refusal.rule) == (Reason.BUDGET_HELD, 1.0, "r")
 
 
 async def test_the_record_says_that_a_local_share_refused() -> None:

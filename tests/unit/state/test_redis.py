@@ -10,12 +10,14 @@ import pytest
 
 from gateway.core.limits import ConcurrencyLimit, Ledger, RateLimit, RouteLimits
 from gateway.core.ports import StoreUnavailable
-from gateway.state import link, redis
+from gateway.state import link
 from gateway.state.address import parse
 from gateway.state.link import Server
 from gateway.state.memory import MemoryStore
 from gateway.state.redis import RedisStore, share_of
+from gateway.state.redis_shares import RedisShares
 from gateway.wire.driver import Driver
+from tests.contract.budgets import settled
 from tests.contract.conftest import FakeClock
 from tests.contract.test_failures import Reports
 from tests.servers import talking
@@ -29,19 +31,27 @@ SLOTS = RouteLimits("slots", (), ConcurrencyLimit("c", 4))
 
 def usual(words: list[bytes]) -> bytes:
     """Answer as Redis does to a connection that is set up."""
-    return b"*1\r\n:1\r\n" if words[0] == b"SCRIPT" else b":1\r\n"
+    if words[0] == b"EVALSHA":
+        return b"*7\r\n:1\r\n" + drawn(1)
+    return b"*1\r\n:1\r\n" if words[0] == b"SCRIPT" else b"+OK\r\n"
 
 
-def answering(scope: bytes, reply: bytes) -> Callable[[list[bytes]], bytes]:
-    """Answer claims of one route with a given reply, and all else as usual."""
-    return lambda words: reply if scope in b" ".join(words) else usual(words)
+def drawn(units: int) -> bytes:
+    """Answer for one account that so many units are drawn."""
+    return b":%d\r\n:1\r\n:0\r\n:0\r\n:0\r\n$1\r\n0\r\n" % units
+
+
+def answering(reply: bytes) -> Callable[[list[bytes]], bytes]:
+    """Answer claims with a given reply, and all else as usual."""
+    return lambda words: reply if words[0] == b"EVALSHA" and b"{probe}" not in words[3] else usual(words)
 
 
 @asynccontextmanager
 async def opened(url: str, timeout: float = 5.0, **options: object) -> AsyncIterator[RedisStore]:
     """A started store."""
     server = Server(parse(url), timeout=timeout)
-    store = RedisStore(server, MemoryStore(FakeClock()), **options)  # type: ignore[arg-type]  # options
+    shares = RedisShares(server, FakeClock(), interval=1e6, **options)  # type: ignore[arg-type]  # options
+    store = RedisStore(shares, MemoryStore(FakeClock()))
     await store.start()
     try:
         yield store
@@ -49,92 +59,79 @@ async def opened(url: str, timeout: float = 5.0, **options: object) -> AsyncIter
         await store.stop()
 
 
+NOBODY = b"*7\r\n:0\r\n:0\r\n:0\r\n:60\r\n:0\r\n:0\r\n"
+
+
 @pytest.mark.parametrize(
     "reply",
     [
-        b":0\r\n",
-        b":2\r\n",
+        b":1\r\n",
         b"$-1\r\n",
         b"+OK\r\n",
         b"*0\r\n",
-        b"*3\r\n$4\r\nrate\r\n:0\r\n$3\r\nnan\r\n",
-        b"*3\r\n$4\r\nrate\r\n:0\r\n$3\r\ninf\r\n",
-        b"*3\r\n$4\r\nrate\r\n:0\r\n$2\r\n-1\r\n",
-        b"*3\r\n$4\r\nrate\r\n:0\r\n$3\r\n1e9\r\n",
-        b"*3\r\n$4\r\nrate\r\n:0\r\n$3\r\nabc\r\n",
-        b"*3\r\n$4\r\nrate\r\n:0\r\n:5\r\n",
-        b"*2\r\n$4\r\nrate\r\n:0\r\n",
-        b"*3\r\n$11\r\nconcurrency\r\n:0\r\n$1\r\n0\r\n",
-        b"*3\r\n$5\r\nother\r\n:0\r\n$1\r\n0\r\n",
+        b"*1\r\n:1\r\n",
+        b"*7\r\n:2\r\n" + drawn(1),
+        b"*7\r\n$1\r\n1\r\n" + drawn(1),
+        b"*13\r\n:1\r\n" + 2 * drawn(1),
+        b"*7\r\n:1\r\n" + drawn(-1),
+        b"*7\r\n:1\r\n$1\r\n1\r\n" + drawn(1)[4:],
+        NOBODY + b"$3\r\nnan\r\n",
+        NOBODY + b"$3\r\ninf\r\n",
+        NOBODY + b"$2\r\n-1\r\n",
+        NOBODY + b"$3\r\nabc\r\n",
+        NOBODY + b":5\r\n",
         b"-ERR something\r\n",
     ],
 )
 async def test_what_is_not_understood_grants_nothing(reply: bytes) -> None:
-    """Only the number 1 grants; only a well-formed refusal is told to the client."""
-    async with talking(answering(b":rated:", reply)) as (url, _), opened(url) as store:
+    """Only a well-formed grant grants; only a well-formed refusal is told to the client."""
+    async with talking(answering(reply)) as (url, _), opened(url) as store:
         with pytest.raises(StoreUnavailable):
             await store.admit("k", RATED)
 
 
-async def test_a_rate_refusal_needs_a_rate_limit() -> None:
-    """A reply that does not fit the claim is no refusal."""
-    async with (
-        talking(answering(b":slots:", b"*2\r\n$4\r\nrate\r\n:0\r\n")) as (url, _),
-        opened(url) as store,
-    ):
-        with pytest.raises(StoreUnavailable):
-            await store.admit("k", SLOTS)
-
-
 async def test_a_slot_is_given_back_until_it_arrives() -> None:
-    """A settlement that met a replica is sent again over the next connection."""
-    replies = iter([b"-READONLY You can't write\r\n"])
-    async with talking(lambda words: next(replies, b":1\r\n") if words[0] == b"ZREM" else usual(words)) as (
-        url,
-        asked,
-    ):
+    """What met a replica is sent again over the next connection."""
+    claims = 0
+
+    def answer(words: list[bytes]) -> bytes:
+        nonlocal claims
+        if words[0] != b"EVALSHA" or b"{probe}" in words[3]:
+            return usual(words)
+        claims += 1
+        return b"-READONLY You can't write\r\n" if claims == 2 else b"*7\r\n:1\r\n" + drawn(claims == 1)
+
+    async with talking(answer) as (url, asked):
         reports = Reports()
         async with opened(url, report=reports) as store:
             store.settle(await store.admit("k", SLOTS))
-            connection = store._link.connection
-            assert connection is not None
-            await connection.ask("PING")
-            waiting = len(store._unsettled)
-            connection.abort("test")
+            await reports.until("lost")
             await reports.until("back")
-            connection = store._link.connection
-            assert connection is not None
-            await connection.ask("PING")
+            await settled(store)
+            (share,) = store.shares.shares
+        given = [words for words in asked if words[0] == b"EVALSHA" and b"{probe}" not in words[3]]
 
-            assert (waiting, len(store._unsettled)) == (1, 0)
-        given = [words for words in asked if words[0] == b"ZREM"]
-
-    assert len(given) == 2
-    assert given[0] == given[1]
+    assert share.is_over
+    assert len(given) == 3
 
 
-async def test_what_is_remembered_is_bounded(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Hash tags and settlements under way take bounded memory; nothing but memory depends on it."""
-    monkeypatch.setattr(redis, "MAX_TAGS", 2)
-    monkeypatch.setattr(redis, "MAX_UNSETTLED", 2)
-    async with talking(usual) as (url, asked), opened(url) as store:
-        ledgers = [await store.admit(f"k{index}", SLOTS) for index in range(5)]
-        for ledger in ledgers:
-            store.settle(ledger)
-        sizes = len(store._tags), len(store._unsettled)
-    given = {tuple(words) for words in asked if words[0] == b"ZREM"}
+async def test_what_is_remembered_is_bounded() -> None:
+    """Shares that hold something stay, whoever else comes; those that rest make room."""
+    async with talking(usual) as (url, _), opened(url, capacity=4) as store:
+        for index in range(4):
+            await store.admit(f"k{index}", SLOTS)
+        with pytest.raises(StoreUnavailable):
+            await store.admit("new", SLOTS)
 
-    assert sizes[0] <= 2
-    assert sizes[1] == 2
-    assert len(given) == 5
+        assert 4 == len(store.shares.shares)
 
 
 async def test_credentials_and_database_come_first() -> None:
     """The default user has a password alone; the database is chosen before anything is read."""
     async with talking(usual) as (url, asked):
-        store = RedisStore(Server(parse(url + "/3"), b"secret"), MemoryStore(FakeClock()))
-        await store.start()
-        await store.stop()
+        shares = RedisShares(Server(parse(url + "/3"), b"secret"), FakeClock())
+        await shares.start()
+        await shares.stop()
 
     assert asked[:2] == [[b"AUTH", b"secret"], [b"SELECT", b"3"]]
 
@@ -178,7 +175,9 @@ async def test_a_mute_server_does_not_hold_the_start(monkeypatch: pytest.MonkeyP
 async def test_stopping_in_the_middle_of_connecting() -> None:
     """Nothing is left behind, and a second stop does nothing."""
     async with talking(lambda _: b"") as (url, asked):
-        store = RedisStore(Server(parse(url), timeout=5.0), MemoryStore(FakeClock()))
+        store = RedisStore(
+            RedisShares(Server(parse(url), timeout=5.0), FakeClock()), MemoryStore(FakeClock())
+        )
         starting = asyncio.ensure_future(store.start())
         async with asyncio.timeout(10):
             while not asked:
@@ -196,7 +195,7 @@ async def test_a_connection_that_was_good_is_replaced_at_once(monkeypatch: pytes
     reports = Reports()
     async with talking(usual) as (url, _), opened(url, report=reports) as store:
         for attempt in range(3):
-            connection = store._link.connection
+            connection = store.link.connection
             assert connection is not None
             connection.abort("test")
             await reports.length(2 * attempt + 2)
@@ -213,7 +212,8 @@ async def test_an_impossible_host_is_unreachable(host: str) -> None:
 
 async def test_before_the_start_nothing_is_granted() -> None:
     """A store that nobody started is a store that is away."""
-    store = RedisStore(Server(parse("redis://localhost")), MemoryStore(FakeClock()))
+    shares = RedisShares(Server(parse("redis://localhost")), FakeClock())
+    store = RedisStore(shares, MemoryStore(FakeClock()))
     with pytest.raises(StoreUnavailable):
         await store.admit("k", RATED)
     await store.stop()
@@ -250,7 +250,7 @@ def test_a_share_of_no_concurrency_is_none() -> None:
     assert share_of(RATED, 0.5).concurrency is None
 
 
-@pytest.mark.parametrize(("reply", "granted"), [(b":1\r\n", True), (b"$-1\r\n", False)])
+@pytest.mark.parametrize(("reply", "granted"), [(b"*7\r\n:1\r\n" + drawn(1), True), (b"$-1\r\n", False)])
 async def test_a_line_that_no_task_runs_is_answered_the_same(reply: bytes, *, granted: bool) -> None:
     """As the gateway's lines are: driven by hand, from the call that brings the reply."""
     ends: list[BaseException | None] = []
@@ -261,7 +261,7 @@ async def test_a_line_that_no_task_runs_is_answered_the_same(reply: bytes, *, gr
         ends.append(error)
         done.set()
 
-    async with talking(answering(b":slots:", reply)) as (url, _), opened(url) as store:
+    async with talking(answering(reply)) as (url, _), opened(url) as store:
 
         async def line() -> None:
             ledgers.append(await store.admit("k", SLOTS))

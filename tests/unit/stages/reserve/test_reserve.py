@@ -10,10 +10,12 @@ import pytest
 
 from gateway.core.budgets import Budget, Denial, Dimension, Key, Measure, Price, RouteBudgets
 from gateway.core.exchange import Outcome
+from gateway.core.permit import issue_entry
 from gateway.core.ports import ClientGone, StoreUnavailable
 from gateway.core.prompt import Prompt
 from gateway.core.refusal import LimitState, Reason, Refusal, Refused, Source
 from gateway.stages.identify import Identification, RoleMap, RoleRule
+from gateway.stages.reserve import foresee
 from gateway.stages.reserve.watch import Watch
 from tests.doubles.line import CERTIFICATE, Line
 from tests.doubles.outside import FakeAnswer
@@ -72,6 +74,51 @@ def test_reserves_before_anything_leaves_and_settles_at_the_end() -> None:
 
     assert sorted(order) == order
     assert line.events.index("budgets.settle") < line.events.index("record")
+
+
+def test_foresees_what_the_head_tells() -> None:
+    """Budgets that the model does not decide, for whom they concern: an estimate, and nothing is set aside."""
+    by_model = Budget("chat", "per model", Measure.TOKENS, 9, (Key(Dimension.MODEL),), 60.0)
+    line = line_of(
+        *ALL,
+        by_model,
+        budget(Measure.TOKENS, is_for=lambda model: model == "tiny"),
+        budget(Measure.TOKENS, roles=frozenset({"nobody"})),
+        Budget("chat", "net", Measure.REQUESTS, 9, (Key(Dimension.NETWORK, prefix4=24),), 60.0),
+    )
+    ex = line.run()
+    assert ex.identity is not None
+    ahead = foresee(issue_entry(ex.identity, line.route), "10.1.2.3")
+    assert ahead is not None
+    found = ahead()
+
+    assert [hold.budget for hold in found[:-1]] == list(ALL)
+    assert {
+        "requests": 1,
+        "input_tokens": 1024,
+        "output_tokens": 50,
+        "tokens": 1074,
+        "cost": 1124,
+        "bytes_out": 10_000,
+        "stream_time": 10_000,
+        "concurrent": 1,
+        "streams": 1,
+    } == {hold.budget.name: hold.amount for hold in found[:-1]}
+    assert (found[-1].budget.name, found[-1].key) == ("net", "10.1.2.0/24")
+    assert {hold.account for hold in found} == {None}
+
+
+@pytest.mark.parametrize("is_known", [False, True])
+def test_the_store_is_told_what_is_foreseen(*, is_known: bool) -> None:
+    """Only where the head names an account; and told how to find out, not what: a busy caller costs nothing."""
+    key = Key(Dimension.IDENTITY if is_known else Dimension.MODEL)
+    line = line_of(Budget("chat", "tokens", Measure.TOKENS, 9_000, (key,), 60.0))
+    line.run()
+    [ahead] = line.store.ahead
+
+    assert [] == line.budgets.held
+    assert is_known == (ahead is not None)
+    assert ahead is None or [hold.budget.name for hold in ahead()] == ["tokens"]
 
 
 def test_every_measure_is_settled_by_what_was_used() -> None:
