@@ -10,13 +10,14 @@ from __future__ import annotations
 import re
 import secrets
 from dataclasses import asdict
-from hashlib import sha256
+from functools import partial
 from itertools import dropwhile, islice
 from typing import TYPE_CHECKING, Final, Protocol, final
 
 import msgspec
 from aiohttp import hdrs, web
 
+from gateway.admin.caller import name_caller
 from gateway.core.ports import StoreUnavailable
 from gateway.core.refusal import Refusal
 from gateway.core.revocation import DATED, Revocation, Target, check
@@ -107,7 +108,7 @@ class _Api:
     def __init__(self, operations: Operations, clock: Clock, *, has_token: bool) -> None:
         self._operations = operations
         self._clock = clock
-        self._has_token = has_token
+        self._name_caller = partial(name_caller, has_token=has_token)
 
     async def revoke(self, request: web.Request) -> web.Response:
         """Make one revocation hold: 201 if it is safe everywhere, 202 if it holds here for the moment."""
@@ -118,7 +119,7 @@ class _Api:
         if isinstance(revocation, str):
             return _problem(400, "This revocation would not do what it says", revocation)
         try:
-            cut, is_stored = await self._operations.revoke((revocation,), self._caller(request))
+            cut, is_stored = await self._operations.revoke((revocation,), self._name_caller(request))
         except RevocationsFull:
             return _problem(507, "No room", "As many revocations are held as may be: lift some.")
         answer = {"id": revocation.id, "cut": cut, "stored": is_stored}
@@ -129,20 +130,12 @@ class _Api:
         if _is_browser(request):
             return _problem(403, "Not for browsers", "A request with an Origin changes nothing here.")
         try:
-            lifted = await self._operations.release(request.match_info["id"], self._caller(request))
+            lifted = await self._operations.release(request.match_info["id"], self._name_caller(request))
         except StoreUnavailable:
             return _problem(503, "Not lifted", "Store, journal or audit log do not take it: it may hold on.")
         if lifted is None:
             return _problem(404, "No such revocation", "None of this id holds.")
         return _answer(_shown(lifted))
-
-    def _caller(self, request: web.Request) -> str:
-        """Name who calls: by the digest of the token that the guard has checked, and by address."""
-        where = f"from {request.remote or 'a unix socket'}"
-        if not self._has_token:
-            return f"nobody proven, {where}"
-        token = request.headers[hdrs.AUTHORIZATION].removeprefix("Bearer ")
-        return f"operator token {sha256(token.encode()).hexdigest()[:16]}, {where}"
 
     async def held(self, request: web.Request) -> web.Response:
         """List what is revoked, a page at a time."""

@@ -14,8 +14,9 @@ from gateway.wire.service import ConnectionBounds, Service, Timeouts
 
 if TYPE_CHECKING:
     from gateway.app.compilation import Compilation
+    from gateway.app.ground import Ground
     from gateway.app.peers import Peers
-    from gateway.app.shared_state import Budgets, Counters, Store
+    from gateway.config.listener import Server
     from gateway.config.schema import Settings
     from gateway.core.ports import Clock
     from gateway.observe.recorder import Observer
@@ -28,9 +29,7 @@ PROBLEM_TYPES: Final = "urn:gateway:problem:"
 def make_runtime(
     compilation: Compilation,
     clock: Clock,
-    store: Store,
-    budgets: Budgets,
-    counters: Counters,
+    ground: Ground,
     pool: Pool,
     observer: Observer,
 ) -> Runtime:
@@ -39,9 +38,7 @@ def make_runtime(
     Args:
         compilation: The configuration.
         clock: Time.
-        store: Limits.
-        budgets: What may be used together.
-        counters: Behaviour.
+        ground: Limits, budgets, behaviour.
         pool: Backends.
         observer: Records.
     """
@@ -52,9 +49,9 @@ def make_runtime(
         clock=clock,
         identification=compilation.identification,
         routes=compilation.routes,
-        store=store,
-        budgets=budgets,
-        counters=counters,
+        store=ground.store,
+        budgets=ground.budgets,
+        counters=ground.counters,
         onward=compilation.onward.onward,
         backends=pool,
         record=observer,
@@ -78,17 +75,24 @@ def make_service(settings: Settings, gateway: Gateway, peers: Peers) -> Service:
         peers: Tells who is at the other end.
     """
     server = settings.server
-    timeouts, bounds = server.timeouts, server.bounds
     return Service(
         gateway,
         peers,
         hosts=server.hosts,
-        timeouts=Timeouts(timeouts.handshake, timeouts.head, timeouts.keep_alive, timeouts.write),
-        bounds=ConnectionBounds(
-            bounds.head,
-            bounds.headers,
-            bounds.connections,
-            bounds.connections_per_address,
-            bounds.body_memory,
-        ),
+        timeouts=service_timeouts(server),
+        bounds=service_bounds(server),
+    )
+
+
+def service_timeouts(server: Server) -> Timeouts:
+    """Return the deadlines of client connections."""
+    own = server.timeouts
+    return Timeouts(own.handshake, own.head, own.keep_alive, own.write)
+
+
+def service_bounds(server: Server) -> ConnectionBounds:
+    """Return the bounds on client connections."""
+    own = server.bounds
+    return ConnectionBounds(
+        own.head, own.headers, own.connections, own.connections_per_address, own.body_memory
     )

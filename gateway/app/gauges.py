@@ -13,6 +13,7 @@ from gateway.state.replicated import ReplicatedRevocations
 if TYPE_CHECKING:
     from collections.abc import Callable
 
+    from gateway.app.reload import Reload
     from gateway.app.revocations import Keeper
     from gateway.app.shared_state import Store
     from gateway.app.signals import Listening
@@ -61,7 +62,7 @@ def state_gauges(store: Store) -> list[Gauge]:
 
 def gauges_of(
     service: Callable[[], Service],
-    pool: Pool,
+    pool: Callable[[], Pool],
     audit: AuditLog,
     sink: LogSink,
     observer: Callable[[], Observer],
@@ -77,7 +78,7 @@ def gauges_of(
             lambda: service().refused_connections,
             is_counter=True,
         ),
-        Gauge("upstream_connections", "Connections to backends.", lambda: sum(pool.connections().values())),
+        Gauge("upstream_connections", "Connections to backends.", lambda: sum(pool().connections().values())),
         Gauge("audit_backlog", "Records that wait to be written.", lambda: audit.backlog),
         Gauge(
             "audit_healthy",
@@ -91,6 +92,40 @@ def gauges_of(
             "recorder_failures_total", "Faults while recording.", lambda: observer().failures, is_counter=True
         ),
     ]
+
+
+def configuration_gauges(version: Callable[[], str], reload: Reload | None) -> list[Gauge]:
+    """Return which configuration decides; and, unless the supervisor keeps that, what became of changes."""
+    gauges = [
+        Gauge(
+            "configuration_info",
+            "1; the label is the version of the configuration that decides.",
+            lambda: 1,
+            fold=Fold.MOST,
+            labels=lambda: f'{{version="{version()}"}}',
+        )
+    ]
+    if reload is not None:
+        gauges += [
+            Gauge(
+                "configuration_reloads_total",
+                "Configurations taken while running.",
+                lambda: reload.accepted,
+                is_counter=True,
+            ),
+            Gauge(
+                "configuration_reload_failures_total",
+                "Changed configurations that were refused.",
+                lambda: reload.refused,
+                is_counter=True,
+            ),
+            Gauge(
+                "configuration_loaded_seconds",
+                "When the configuration that decides was loaded, since 1970.",
+                lambda: reload.since,
+            ),
+        ]
+    return gauges
 
 
 def signal_gauges(listening: Callable[[], Listening]) -> list[Gauge]:

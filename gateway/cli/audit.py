@@ -158,6 +158,11 @@ def describe_action(action: Action, *, is_coloured: bool = False) -> str:
         word = f"\x1b[35m{word}\x1b[0m"
     target = f"{action.target} {action.value}" if action.target else ""
     why = f": {action.reason}" if action.reason else ""
+    if action.configuration:
+        return (
+            f"{printable(moment)}  ---  {word}{printable(f'  {action.previous} -> {action.configuration}')}\n"
+            f"{' ' * 26}{printable(f'by {action.by}{why}')}"
+        )
     return (
         f"{printable(moment)}  ---  {word}{printable(f'  {target}  ends {action.cut} running')}\n"
         f"{' ' * 26}{printable(f'{action.revocation} by {action.by}{why}')}"

@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING
 import uvloop
 
 from gateway.app import worker
+from gateway.app.origin import Origin
 from gateway.app.process import Process
 from gateway.app.service_manager import ServiceManager
 from gateway.app.supervisor import CannotStart, Supervisor
@@ -66,15 +67,16 @@ def run(options: argparse.Namespace) -> int:
         return 1
     compilation, data = compiled
     if options.workers == 1:
-        return _alone(compilation)
+        return _alone(options.config, compilation)
     return _supervise(options.config, compilation, data, options.workers)
 
 
-def _alone(compilation: Compilation) -> int:
+def _alone(path: Path, compilation: Compilation) -> int:
     clock, sink = SystemClock(), LogSink()
 
     async def serve() -> None:
-        await Process(compilation, clock, sink, manager=ServiceManager.of_environment()).run()
+        manager = ServiceManager.of_environment()
+        await Process(compilation, clock, sink, origin=Origin(path), manager=manager).run()
 
     return _guarded(compilation, clock, sink, lambda: uvloop.run(serve()))
 

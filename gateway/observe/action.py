@@ -1,4 +1,4 @@
-"""What somebody did to the gateway, as one JSON object of the audit log: revocations, and their lifting.
+"""What somebody did to the gateway, as one JSON object of the audit log: revocations, reloads.
 
 The fields and their order are the schema below; docs/audit.md explains each. Who did it is known by the
 digest of a token or by the name of a transmitter, never by the token.
@@ -26,7 +26,7 @@ class Action(msgspec.Struct, omit_defaults=True):
     time: str
     action: str
     by: str
-    revocation: str
+    revocation: str = ""
     target: str = ""
     value: str = ""
     issued_before: str | None = None
@@ -34,6 +34,8 @@ class Action(msgspec.Struct, omit_defaults=True):
     reason: str = ""
     source: str = ""
     cut: int = 0
+    configuration: str = ""
+    previous: str = ""
 
 
 def action(word: str, by: str, now: float, id: str, revocation: Revocation | None, cut: int) -> bytes:
@@ -58,6 +60,29 @@ def action(word: str, by: str, now: float, id: str, revocation: Revocation | Non
         made.expires = None if revocation.expires is None else utc(revocation.expires)
         made.reason = revocation.reason
         made.source = revocation.source
+    return _written(made)
+
+
+def reload_action(word: str, by: str, now: float, configuration: str, previous: str, reason: str) -> bytes:
+    """Write down that the configuration was changed, or was not.
+
+    Args:
+        word: "reloaded" or "reload-refused".
+        by: Who wanted it.
+        now: Seconds since the epoch.
+        configuration: Version of the one that decides from now on.
+        previous: Version of the one that decided before.
+        reason: Why it was refused.
+
+    Returns:
+        JSON without line ends, safe to print.
+    """
+    return _written(
+        Action(utc(now), word, clip(by), reason=clip(reason), configuration=configuration, previous=previous)
+    )
+
+
+def _written(made: Action) -> bytes:
     try:
         return neutralise(_encode(made))
     except UnicodeEncodeError:  # a lone surrogate in what an operator wrote

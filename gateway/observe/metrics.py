@@ -52,6 +52,7 @@ class Gauge:
         read: Returns the value; called in another thread, must not block.
         is_counter: True if it only grows.
         fold: What the values of several workers are together.
+        labels: Returns the labels in braces, from closed vocabularies; None: there are none.
     """
 
     name: str
@@ -59,6 +60,7 @@ class Gauge:
     read: Callable[[], float]
     is_counter: bool = False
     fold: Fold = Fold.SUM
+    labels: Callable[[], str] | None = None
 
 
 @final
@@ -169,7 +171,8 @@ class Metrics:
         for gauge in self._gauges:
             kind: Kind = "counter" if gauge.is_counter else "gauge"
             value = +gauge.read()  # a truth value becomes a number
-            found.append(Family(gauge.name, kind, gauge.help, {gauge.name: value}, gauge.fold))
+            sample = gauge.name if gauge.labels is None else gauge.name + gauge.labels()
+            found.append(Family(gauge.name, kind, gauge.help, {sample: value}, gauge.fold))
         return found
 
     def _series(self, route: str) -> RouteSeries:

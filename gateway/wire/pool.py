@@ -19,7 +19,7 @@ from gateway.wire.tasks import spawn
 from gateway.wire.upstream import Upstream
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Sequence
+    from collections.abc import Callable, Mapping, Sequence
     from ipaddress import IPv4Network, IPv6Network
 
     from gateway.core.outbound import Outbound
@@ -269,7 +269,7 @@ class Endpoint:
 
     def renew(self, tls: ssl.SSLContext) -> None:
         """Connect under another context from now on; what was made before ends as soon as it is idle."""
-        if self._tls is None:
+        if self._tls is None or self._tls is tls:
             return
         self._tls = tls
         self._retired = set(self._live)
@@ -289,15 +289,30 @@ class Pool:
 
     Args:
         backends: Their settings.
+        deadlines: Looks after the connections; None: a new one.
+        held: Endpoints that are there already, by backend.
     """
 
-    def __init__(self, backends: Sequence[BackendSettings]) -> None:
-        self._deadlines = Deadlines(asyncio.get_running_loop())
-        self._endpoints: dict[str, tuple[Endpoint, ...]] = {
-            backend.name: tuple(Endpoint(each, backend, self._deadlines) for each in backend.endpoints)
-            for backend in backends
-        }
+    def __init__(
+        self,
+        backends: Sequence[BackendSettings],
+        deadlines: Deadlines | None = None,
+        held: Mapping[str, tuple[Endpoint, ...]] | None = None,
+    ) -> None:
+        self._deadlines = deadlines or Deadlines(asyncio.get_running_loop())
+        self._settings = {backend.name: backend for backend in backends}
+        self._endpoints: dict[str, tuple[Endpoint, ...]] = {} if held is None else dict(held)
+        for backend in backends:
+            if backend.name not in self._endpoints:
+                self._endpoints[backend.name] = tuple(
+                    Endpoint(each, backend, self._deadlines) for each in backend.endpoints
+                )
         self._next = dict.fromkeys(self._endpoints, 0)
+
+    def succeed(self, backends: Sequence[BackendSettings]) -> Pool:
+        """Return the pool of another configuration: a backend that is the same keeps its connections."""
+        same = [each.name for each in backends if self._settings.get(each.name) == each]
+        return Pool(backends, self._deadlines, {name: self._endpoints[name] for name in same})
 
     async def open(
         self, outbound: Outbound, permit: Permit, _reservation: Reservation, _vetted: Vetted, /
@@ -347,11 +362,23 @@ class Pool:
 
     def connections(self) -> dict[str, int]:
         """Return the number of connections per endpoint."""
-        return {each.name: each.open for group in self._endpoints.values() for each in group}
+        return {each.name: each.open for each in self.endpoints()}
+
+    def endpoints(self) -> list[Endpoint]:
+        """Return every endpoint of every backend."""
+        return [each for group in self._endpoints.values() for each in group]
+
+    def retire(self, kept: Sequence[Endpoint]) -> None:
+        """Close the connections of all other endpoints as soon as they are idle.
+
+        Who holds this pool still reaches them: a request is never split between two configurations.
+        """
+        for endpoint in self.endpoints():
+            if endpoint not in kept:
+                endpoint.close()
 
     def close(self) -> None:
         """Close idle connections and stop the sweep."""
-        for group in self._endpoints.values():
-            for endpoint in group:
-                endpoint.close()
+        for endpoint in self.endpoints():
+            endpoint.close()
         self._deadlines.close()
