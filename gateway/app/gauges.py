@@ -94,9 +94,9 @@ def gauges_of(
     ]
 
 
-def configuration_gauges(version: Callable[[], str], reload: Reload | None) -> list[Gauge]:
-    """Return which configuration decides; and, unless the supervisor keeps that, what became of changes."""
-    gauges = [
+def configuration_gauges(version: Callable[[], str]) -> list[Gauge]:
+    """Return which configuration decides."""
+    return [
         Gauge(
             "configuration_info",
             "1; the label is the version of the configuration that decides.",
@@ -105,27 +105,31 @@ def configuration_gauges(version: Callable[[], str], reload: Reload | None) -> l
             labels=lambda: f'{{version="{version()}"}}',
         )
     ]
-    if reload is not None:
-        gauges += [
-            Gauge(
-                "configuration_reloads_total",
-                "Configurations taken while running.",
-                lambda: reload.accepted,
-                is_counter=True,
-            ),
-            Gauge(
-                "configuration_reload_failures_total",
-                "Changed configurations that were refused.",
-                lambda: reload.refused,
-                is_counter=True,
-            ),
-            Gauge(
-                "configuration_loaded_seconds",
-                "When the configuration that decides was loaded, since 1970.",
-                lambda: reload.since,
-            ),
-        ]
-    return gauges
+
+
+def reload_gauges(reload: Reload | None) -> list[Gauge]:
+    """Return what became of changes; nothing in a worker, whose supervisor counts them."""
+    if reload is None:
+        return []
+    return [
+        Gauge(
+            "configuration_reloads_total",
+            "Configurations taken while running.",
+            lambda: reload.accepted,
+            is_counter=True,
+        ),
+        Gauge(
+            "configuration_reload_failures_total",
+            "Changed configurations that were refused.",
+            lambda: reload.refused,
+            is_counter=True,
+        ),
+        Gauge(
+            "configuration_loaded_seconds",
+            "When the configuration that decides was loaded, since 1970.",
+            lambda: reload.since,
+        ),
+    ]
 
 
 def signal_gauges(listening: Callable[[], Listening]) -> list[Gauge]:

@@ -40,6 +40,17 @@ class Origin:
         """
         return load_bytes(data, self.path, clock)
 
+    def compile_data(
+        self, data: bytes, clock: Clock, held: Compilation | None = None
+    ) -> tuple[Loaded, Compilation]:
+        """Load and compile what stood in the file.
+
+        Raises:
+            ConfigurationError: With everything that is wrong.
+        """
+        loaded = self.load(data, clock)
+        return loaded, self.compile(loaded, clock, held)
+
     def compile(self, loaded: Loaded, clock: Clock, held: Compilation | None = None) -> Compilation:
         """Compile it. Takes long enough to be done in a thread while a process serves.
 

@@ -24,6 +24,7 @@ from gateway.app.file_watch import FileWatch
 from gateway.app.gauges import (
     configuration_gauges,
     gauges_of,
+    reload_gauges,
     revocation_gauges,
     signal_gauges,
     state_gauges,
@@ -37,10 +38,8 @@ from gateway.app.renewal import Renewal
 from gateway.app.revoker import Revoker
 from gateway.app.service_manager import ServiceManager
 from gateway.app.signals import Listening
-from gateway.app.succession import Succession, settle_memory
-from gateway.app.warmth import check_warm
+from gateway.app.succession import Prepared, Succession, settle_memory
 from gateway.app.watch import Watch
-from gateway.config.errors import ConfigurationError
 from gateway.credentials.chains import Chains
 from gateway.credentials.trust import Trust
 from gateway.observe.metrics import Metrics
@@ -173,7 +172,8 @@ class Process:
             + revocation_gauges(ground.keeper, lambda: vigil)
             + renewal.gauges()
             + signal_gauges(lambda: listening)
-            + configuration_gauges(lambda: self._compilation.version, reload),
+            + configuration_gauges(lambda: self._compilation.version)
+            + reload_gauges(reload),
         )  # read when somebody asks: all are there by then
         observer = self._make_observer(ground.audit, metrics, self._open_traces(stack))
         stack.callback(observer.flush)
@@ -230,6 +230,7 @@ class Process:
                 token=self._compilation.admin_token,
                 families=metrics.families,
                 head=lambda: ground.audit.head,
+                taker=self,
                 stop=self.stop,
             )
 
@@ -242,23 +243,39 @@ class Process:
             self._log,
             running=lambda: self._compilation,
             take=self._take,
-            note=partial(note_in, ground.audit, self._clock),
+            note=partial(note_in, ground.audit.append_action, self._clock),
             is_recorded=lambda: ground.audit.is_healthy,
             manager=self._manager,
         )
 
     async def _take(self, candidate: Candidate) -> None:
         """Put a candidate to use: warmed, then swapped in."""
-        succession = self._succession
-        assert succession is not None  # noqa: S101 - nobody reloads before it is ready
-        prepared = await succession.prepare(candidate.compilation)
-        try:
-            check_warm(candidate.compilation, prepared.started, candidate.loaded)
-        except ConfigurationError:
-            await succession.discard(prepared)
-            raise
-        succession.commit(prepared)
-        self._compilation = candidate.compilation
+        self.commit(await self._running().prepare(candidate.compilation, candidate.loaded))
+
+    async def consider(self, data: bytes) -> Prepared:
+        """Compile and warm another configuration. See `proposal.Taker`.
+
+        Raises:
+            ConfigurationError: It cannot be used; nothing has changed.
+        """
+        assert self._origin is not None  # noqa: S101 - a worker knows where its orders came from
+        made = await asyncio.to_thread(self._origin.compile_data, data, self._clock, self._compilation)
+        return await self._running().prepare(made[1], made[0])
+
+    def commit(self, prepared: Prepared) -> None:
+        """Let another configuration decide. See `proposal.Taker`."""
+        self._running().commit(prepared)
+        self._compilation = prepared.compilation
+        if self._supervised is not None:
+            self._log.info("worker-reloaded", configuration=self._compilation.version)
+
+    async def discard(self, prepared: Prepared) -> None:
+        """Leave everything as it was. See `proposal.Taker`."""
+        await self._running().discard(prepared)
+
+    def _running(self) -> Succession:
+        assert self._succession is not None  # noqa: S101 - nobody reloads before it is ready
+        return self._succession
 
     def _open_watch(self, stack: AsyncExitStack, gateway: Gateway, keeper: Keeper, service: Service) -> Vigil:
         vigil = Vigil(gateway)

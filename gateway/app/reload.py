@@ -31,7 +31,6 @@ if TYPE_CHECKING:
     from gateway.app.service_manager import ServiceManager
     from gateway.config.load import Loaded
     from gateway.core.ports import Clock
-    from gateway.observe.audit import AuditLog
 
 KEPT: Final = "mend the file and reload; the configuration that decided before still does"
 NO_RECORD: Final = "the change could not be written down: the audit log is not well"
@@ -235,8 +234,8 @@ def _content(data: bytes, files: tuple[Path, ...]) -> bytes:
     return digest(files, sha256(data).hexdigest().encode())
 
 
-def note_in(audit: AuditLog, clock: Clock, by: str, verdict: Verdict) -> None:
-    """Write a verdict into an audit log, as an action: see `Reload`."""
+def note_in(act: Callable[[bytes], None], clock: Clock, by: str, verdict: Verdict) -> None:
+    """Write a verdict down as an action: see `Reload`."""
     word = "reloaded" if verdict.outcome == "accepted" else "reload-refused"
     why = "; ".join(problem.message for problem in verdict.problems)
-    audit.append_action(reload_action(word, by, clock.wall(), verdict.version, verdict.previous, why))
+    act(reload_action(word, by, clock.wall(), verdict.version, verdict.previous, why))

@@ -15,6 +15,7 @@ from typing import TYPE_CHECKING, Final, final
 from gateway.app.assembly import make_runtime, service_bounds, service_timeouts
 from gateway.app.background import parts_of
 from gateway.app.shared_state import make_budgets
+from gateway.app.warmth import check_warm
 from gateway.state.memory_budgets import MemoryBudgets
 from gateway.state.redis_budgets import RedisBudgets
 from gateway.wire.tasks import spawn
@@ -26,6 +27,7 @@ if TYPE_CHECKING:
     from gateway.app.renewal import Renewal
     from gateway.app.shared_state import Budgets
     from gateway.app.signals import Heard, Listening
+    from gateway.config.load import Loaded
     from gateway.core.ports import Clock
     from gateway.observe.recorder import Observer
     from gateway.pipeline import Gateway
@@ -111,15 +113,20 @@ class Succession:
         self._observer = observer
         self._draining: set[asyncio.Task[None]] = set()
 
-    async def prepare(self, compilation: Compilation) -> Prepared:
+    async def prepare(self, compilation: Compilation, loaded: Loaded) -> Prepared:
         """Start what is new, and wait until it is warm: keys fetched, bundles there.
 
         Args:
             compilation: Made with the one that runs as `held`.
+            loaded: What it was made from.
+
+        Raises:
+            ConfigurationError: Something of it cannot be used; nothing has changed.
         """
         started = await self._background.start(compilation)
         budgets = self._ground.budgets
         try:
+            check_warm(compilation, started, loaded)
             budgets = await self._budgets_for(compilation)
             possession = compilation.identification.possession
             if possession is not None:

@@ -168,16 +168,19 @@ class Metrics:
             found.append(Family(name, "counter", meaning, counts))
         for name, field, meaning in _HISTOGRAMS:
             found.append(_histogram(name, meaning, [(route, getattr(one, field)) for route, one in routes]))
-        for gauge in self._gauges:
-            kind: Kind = "counter" if gauge.is_counter else "gauge"
-            value = +gauge.read()  # a truth value becomes a number
-            sample = gauge.name if gauge.labels is None else gauge.name + gauge.labels()
-            found.append(Family(gauge.name, kind, gauge.help, {sample: value}, gauge.fold))
+        found += [family_of(gauge) for gauge in self._gauges]
         return found
 
     def _series(self, route: str) -> RouteSeries:
         name = route if len(self._routes) < MAX_ROUTES else "(other)"
         return self._routes.setdefault(name, RouteSeries())
+
+
+def family_of(gauge: Gauge) -> Family:
+    """Read a gauge."""
+    kind: Kind = "counter" if gauge.is_counter else "gauge"
+    sample = gauge.name if gauge.labels is None else gauge.name + gauge.labels()
+    return Family(gauge.name, kind, gauge.help, {sample: +gauge.read()}, gauge.fold)  # + makes truth a number
 
 
 _COUNTERS: Final = (
