@@ -27,6 +27,7 @@ First steps:
 COMMANDS: Final = {
     "run": "serve",
     "check": "check a configuration without running it",
+    "reload": "have a running gateway read its configuration again",
     "certs": "development certificates: init, issue, revoke",
     "token": "development tokens: keys, mint",
     "keys": "gateway keys: create, list, rotate, revoke",

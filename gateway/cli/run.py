@@ -32,7 +32,8 @@ if TYPE_CHECKING:
 
 EPILOG = """\
 Logs JSON lines to the standard output. SIGTERM and SIGINT drain: no new requests, running ones get
-the time that `server.drain` gives them. With more than one worker, a supervisor watches and replaces
+the time that `server.drain` gives them. SIGHUP, or writing the file, has the configuration taken
+anew without a restart (docs/reload.md). With more than one worker, a supervisor watches and replaces
 them, and answers operators for all (docs/workers.md); limits must then be kept in Redis.
 Exit codes: 0 stopped as asked, 1 the configuration may not be run, 2 it could not be started.
 

@@ -234,6 +234,28 @@ def test_a_file_that_is_compiled_in_is_watched(world: World, path: Path, tmp_pat
     assert taken["configuration"] == gateway.record_where(lambda one: one["status"] == 422)["configuration"]
 
 
+def test_the_command(path: Path) -> None:
+    """Exit code 0 if it decides now, 1 with everything that is wrong, 2 if nobody was asked."""
+    change(path, "watch: 200ms", "watch: 1h")
+    with started(path) as gateway:
+        where = ("--config", path, "--admin", gateway.admin.removeprefix("http://"))
+        unchanged = once("reload", *where)
+        change(path, "lifetime: 60s", "lifetime: 50s")
+        taken = once("reload", *where)
+        change(path, "sync_every: 5ms", "sync_every: 6ms")
+        refused = once("reload", *where)
+        shown = once("reload", "--show", *where)
+    gone = once("reload", *where)
+
+    assert [0, 0, 1, 0, 2] == [each.returncode for each in (unchanged, taken, refused, shown, gone)]
+    assert "nothing has changed" in unchanged.stdout
+    assert " decides; it was " in taken.stdout
+    assert "`audit.sync_every` cannot change while the gateway runs" in refused.stderr
+    assert "= mend: " in refused.stderr
+    assert "1 reloads, 1 refused" in shown.stdout
+    assert "nothing was reloaded" in gone.stderr
+
+
 @pytest.mark.slow
 @pytest.mark.timeout(180)
 def test_twenty_reloads_under_load(world: World, path: Path) -> None:
