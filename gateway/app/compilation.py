@@ -137,7 +137,7 @@ def compile_settings(
     backends, backend_tls = compile_backends(settings, directory, clock, findings, parts)
     onward = _onward(settings, directory, clock, findings, parts)
     feeds = compile_signals(settings, directory, clock, findings, _report_keys, parts)
-    client_trust = _client_trust(settings, clock, findings, domains, parts)
+    client_trust = _client_trust(settings, clock, findings, domains, parts, held)
     admin_tls, admin_token = _admin(settings, directory, clock, findings)
     checkpoint_key = _checkpoint_key(settings, findings)
     findings.conclude()
@@ -224,7 +224,12 @@ def _report_keys(issuer: str, news: KeyNews) -> None:
 
 
 def _client_trust(
-    settings: Settings, clock: Clock, findings: Findings, domains: dict[str, TrustDomain], parts: Parts
+    settings: Settings,
+    clock: Clock,
+    findings: Findings,
+    domains: dict[str, TrustDomain],
+    parts: Parts,
+    held: Compilation | None,
 ) -> ClientTrust | None:
     tls, sections = settings.server.tls, settings.identity.trust_domains
     source: ClientTrust | None = None
@@ -233,6 +238,8 @@ def _client_trust(
         with findings.at(("server", "tls"), "correct the files of this listener"):
             make = partial(ClientTrust, tls, clock, sections, domains)
             source = parts.take("client-trust", "", (tls, lists, domains), make)
+            if held is not None and held.client_trust is not None:
+                source.refuse_older(held.client_trust)
     return source
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import time
 from typing import TYPE_CHECKING, Any
 
 import pytest
@@ -208,3 +209,22 @@ def test_files_that_are_compiled_in(whole: Directory, tmp_path: Path) -> None:
     assert {"secret", "pepper", "chat.json", "certs/assertions.key"} == names
     assert digest([tmp_path / "none"]) == digest([tmp_path]) != digest([])
     assert b"-" == UNREADABLE
+
+
+def test_a_reload_brings_no_older_list_in(directory: Directory) -> None:
+    """Whoever puts an old one back waits for nothing: it is refused as it would be while nothing changes."""
+    lists = directory.path / "certs/clients.crl"
+    old = lists.read_bytes()
+    made = CLOCK.wall()
+    while CLOCK.wall() < made + 1.0:  # lists are numbered by the second
+        time.sleep(0.05)
+    directory.pki.revoke(directory.pki.issue("somebody").certificate)
+    first = directory.compile()
+    changed = FULL.replace("  tls:\n", '  tls:\n    minimum_version: "1.3"\n', 1)
+    second = following(directory, first, changed)
+    lists.write_bytes(old)
+    with pytest.raises(ConfigurationError) as caught:
+        following(directory, first, changed)
+
+    assert second.client_trust is not first.client_trust
+    assert ["older than the one in use" in problem.message for problem in caught.value.problems] == [True]
