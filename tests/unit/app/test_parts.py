@@ -74,6 +74,7 @@ def test_nothing_is_made_anew_where_nothing_has_changed(whole: Directory) -> Non
 
     assert objects(first) == objects(second)
     assert 20 == len(objects(second))
+    assert {} == second.parts._held
     assert first.identification is second.identification
     assert first.revocations is second.revocations
     assert (first.blinding, first.inputs, first.version) == (second.blinding, second.inputs, second.version)

@@ -208,15 +208,16 @@ async def patient() -> AsyncIterator[tuple[int, list[asyncio.StreamWriter], asyn
 async def test_an_idle_connection_to_a_backend_is_kept(run: Callable[..., Any]) -> None:
     """Where the backend is the same; where it is not, it is closed."""
     async with patient() as (port, made, lost):
-        running = await run(simple(port))
+        running = await run(simple(port).replace("endpoints: [", "keep_alive: 60m, endpoints: ["))
         answers = [await running.ask()]
-        await running.reload("roles: {public: {}}", "roles: {public: {}, other: {groups: [x]}}")
+        verdicts = [await running.reload("100/minute", "101/minute")]
         answers.append(await running.ask())
         assert 1 == len(made)
-        await running.reload("endpoints: [", "keep_alive: 3s, endpoints: [")
+        verdicts.append(await running.reload("keep_alive: 60m", "keep_alive: 50m"))
         await asyncio.wait_for(lost.wait(), 5)
         answers.append(await running.ask())
 
+    assert ["accepted"] * 2 == [verdict.outcome for verdict in verdicts]
     assert [b"hi"] * 3 == [answer[-2:] for answer in answers]
     assert 2 == len(made)
 
@@ -318,7 +319,8 @@ async def test_the_file_is_watched(run: Callable[..., Any], directory: Directory
         running.path.write_text("server: 1")
         await until(lambda: [line for line in lines if line["event"] == "configuration-refused"])
         running.path.touch()
-        await asyncio.sleep(0.5)
+        await asyncio.sleep(1.0)  # twenty looks
+        assert ["configuration-accepted", "configuration-refused"] == events(lines)
         running.path.unlink()
         await until(lambda: len([line for line in lines if line["event"] == "configuration-refused"]) > 1)
     said = events(lines)
