@@ -373,3 +373,32 @@ async def test_tls_of_clients_changes(run: Callable[..., Any], directory: Direct
     assert ("accepted", None) == (verdict.outcome, renewal._context)
     assert trust is not running.compilation.client_trust is renewal._clients
     assert renewal.chains.trust is running.compilation.client_trust.trust
+
+
+async def test_the_end_comes_during_a_reload(run: Callable[..., Any]) -> None:
+    """What was begun for it is stopped with everything else, and it never decides."""
+    asked = asyncio.Event()
+    writers: list[asyncio.StreamWriter] = []
+
+    async def silent(_reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        writers.append(writer)
+        asked.set()
+
+    server = await asyncio.start_server(silent, "127.0.0.1", 0)
+    away = f"https://127.0.0.1:{server.sockets[0].getsockname()[1]}/jwks"
+    running = await run(simple())
+    before = running.compilation.version
+    running.path.write_text(
+        running.text.replace("anonymous:", f"{ISSUER.replace('file:issuer/jwks.json', away)}, anonymous:")
+    )
+    with capture_logs() as lines:
+        running.process._reload.begin("the test")
+        await asyncio.wait_for(asked.wait(), 10)
+        running.process.stop()
+        await until(lambda: not running.process._succession._background._running)
+    server.close()
+    for writer in writers:
+        writer.close()
+
+    assert before == running.compilation.version
+    assert ["draining"] == events(lines)
