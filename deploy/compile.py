@@ -80,6 +80,7 @@ MODULES = (
     "wire/answer.py",
     "wire/downstream.py",
     "wire/driver.py",
+    "wire/endpoint.py",
     "wire/flood.py",
     "wire/framing.py",
     "wire/incoming.py",

@@ -133,7 +133,11 @@ class Vigil:
         later = self._routes.keys() - due  # not by what is due: a route that is gone never is
         return Round(
             self,
-            [(reply, ex) for reply, ex in self._running() if ex.route is None or ex.route.name not in later],
+            [
+                (reply, ex)
+                for reply, ex in self._running()
+                if is_new or ex.route is None or ex.route.name not in later
+            ],
             self._judge,
         )
 
@@ -161,9 +165,10 @@ class Vigil:
         refusal = _unbelieved(ex, identity, call, rt) or unkeyed(identity, ex.peer, rt.identification, now)
         if refusal is not None or ex.route is None:
             return refusal
-        route = self._routes.get(ex.route.name)
-        if route is None:
+        configured = self._routes.get(ex.route.name)
+        if configured is None and ex.route.continuous.ends_by_policy:
             return ROUTE_GONE
+        route = ex.route if configured is None else configured  # one that is gone may have let it finish
         if route.continuous.ends_at_expiry and not now < identity.expires:
             return _expired(identity)
         if not route.continuous.ends_by_policy:

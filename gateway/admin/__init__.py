@@ -18,6 +18,7 @@ from typing import TYPE_CHECKING, Final, final
 import msgspec
 from aiohttp import hdrs, web
 
+from gateway.admin.configuration import Configuration, add_configuration
 from gateway.admin.limits import LimitOperations, add_limits
 from gateway.admin.operations import MAX_BODY, Operations, add_operations
 
@@ -28,7 +29,14 @@ if TYPE_CHECKING:
 
     from gateway.core.ports import Clock
 
-__all__ = ["AdminSources", "LimitOperations", "Operations", "build_admin", "build_admin_runner"]
+__all__ = [
+    "AdminSources",
+    "Configuration",
+    "LimitOperations",
+    "Operations",
+    "build_admin",
+    "build_admin_runner",
+]
 
 OPEN_PATHS: Final = frozenset({"/livez", "/readyz", "/.well-known/jwks.json"})
 METRICS_TYPE: Final = "text/plain; version=0.0.4; charset=utf-8"
@@ -48,9 +56,11 @@ class AdminSources:
         keys: The JWK Set of the gateway's own assertions.
         status: Version, uptime, configuration: what an operator asks first.
         operations: What operators may do; None: that is answered elsewhere.
-        endpoints: Handlers of POST by path that prove whoever calls them on their own: security events.
+        endpoints: Handlers of POST by path, `/signals/` and a name, that prove whoever calls them on their
+            own: security events. Looked up with every request, for a reload changes them.
         clock: Time.
         limits: What operators may see and forgive of limits; None: likewise.
+        configuration: What operators may do about the configuration; None: that is answered elsewhere.
     """
 
     readiness: Callable[[], Mapping[str, bool]]
@@ -61,6 +71,7 @@ class AdminSources:
     clock: Clock
     endpoints: Mapping[str, Handler] = field(default_factory=dict)
     limits: LimitOperations | None = None
+    configuration: Configuration | None = None
 
 
 def build_admin(
@@ -111,19 +122,23 @@ def build_admin(
     app.router.add_get("/metrics", metrics)
     app.router.add_get("/.well-known/jwks.json", keys)
     app.router.add_get("/v1/status", status)
-    for path, handler in sources.endpoints.items():
-        app.router.add_post(path, handler)
-    _add_changes(app, sources, has_token=token is not None)
-    if elsewhere is not None:
-        app.router.add_route("*", "/{path:.*}", elsewhere)
+    _add_optional(app, sources, elsewhere, has_token=token is not None)
     return app
 
 
-def _add_changes(app: web.Application, sources: AdminSources, *, has_token: bool) -> None:
+def _add_optional(
+    app: web.Application, sources: AdminSources, elsewhere: Handler | None, *, has_token: bool
+) -> None:
+    if sources.configuration is not None:
+        add_configuration(app, sources.configuration, has_token=has_token)
     if sources.operations is not None:
         add_operations(app, sources.operations, sources.clock, has_token=has_token)
     if sources.limits is not None:
         add_limits(app, sources.limits, has_token=has_token)
+    if elsewhere is not None:
+        app.router.add_route("*", "/{path:.*}", elsewhere)
+    else:
+        app.router.add_post("/signals/{name}", _endpoint(sources.endpoints))
 
 
 def build_admin_runner(app: web.Application, *, shutdown_seconds: float = 5.0) -> web.AppRunner:
@@ -131,15 +146,25 @@ def build_admin_runner(app: web.Application, *, shutdown_seconds: float = 5.0) -
     return web.AppRunner(app, handle_signals=False, access_log=None, shutdown_timeout=shutdown_seconds)
 
 
+def _endpoint(endpoints: Mapping[str, Handler]) -> Handler:
+    async def handle(request: web.Request) -> web.StreamResponse:
+        handler = endpoints.get(request.path)
+        if handler is None:
+            raise web.HTTPNotFound
+        return await handler(request)
+
+    return handle
+
+
 def _guard(token: str | None, endpoints: Collection[str], elsewhere: Handler | None) -> Middleware:
-    open_paths = OPEN_PATHS.union(endpoints)
     # digests have equal lengths: the comparison tells nothing about the token's
     expected = None if token is None else sha256(f"Bearer {token}".encode()).digest()
 
     @web.middleware
     async def guard(request: web.Request, handler: Handler) -> web.StreamResponse:
-        is_ours = request.match_info.handler is not elsewhere
-        if expected is not None and is_ours and request.path not in open_paths:
+        is_ours = elsewhere is None or request.match_info.handler is not elsewhere
+        is_open = request.path in OPEN_PATHS or request.path in endpoints
+        if expected is not None and is_ours and not is_open:
             given = request.headers.get(hdrs.AUTHORIZATION, "").encode("utf-8", "surrogateescape")
             if not compare_digest(sha256(given).digest(), expected):
                 answer = _json({"title": "A credential is required", "status": 401}, status=401)

@@ -9,6 +9,7 @@ from __future__ import annotations
 import re
 import secrets
 from dataclasses import asdict
+from functools import partial
 from itertools import dropwhile, islice
 from typing import TYPE_CHECKING, Final, Protocol, final
 
@@ -107,7 +108,7 @@ class _Api:
     def __init__(self, operations: Operations, clock: Clock, *, has_token: bool) -> None:
         self._operations = operations
         self._clock = clock
-        self._has_token = has_token
+        self._name_caller = partial(caller, has_token=has_token)
 
     async def revoke(self, request: web.Request) -> web.Response:
         """Make one revocation hold: 201 if it is safe everywhere, 202 if it holds here for the moment."""
@@ -118,7 +119,7 @@ class _Api:
         if isinstance(revocation, str):
             return problem(400, "This revocation would not do what it says", revocation)
         try:
-            cut, is_stored = await self._operations.revoke((revocation,), self._caller(request))
+            cut, is_stored = await self._operations.revoke((revocation,), self._name_caller(request))
         except RevocationsFull:
             return problem(507, "No room", "As many revocations are held as may be: lift some.")
         made = {"id": revocation.id, "cut": cut, "stored": is_stored}
@@ -129,15 +130,12 @@ class _Api:
         if is_browser(request):
             return problem(403, "Not for browsers", "A request with an Origin changes nothing here.")
         try:
-            lifted = await self._operations.release(request.match_info["id"], self._caller(request))
+            lifted = await self._operations.release(request.match_info["id"], self._name_caller(request))
         except StoreUnavailable:
             return problem(503, "Not lifted", "Store, journal or audit log do not take it: it may hold on.")
         if lifted is None:
             return problem(404, "No such revocation", "None of this id holds.")
         return answer(_shown(lifted))
-
-    def _caller(self, request: web.Request) -> str:
-        return caller(request, has_token=self._has_token)
 
     async def held(self, request: web.Request) -> web.Response:
         """List what is revoked, a page at a time."""

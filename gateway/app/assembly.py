@@ -15,9 +15,9 @@ from gateway.wire.service import ConnectionBounds, Service, Timeouts
 
 if TYPE_CHECKING:
     from gateway.app.compilation import Compilation
+    from gateway.app.ground import Ground
     from gateway.app.peers import Peers
-    from gateway.app.shared_state import Budgets, Counters, Store
-    from gateway.config.listener import Flood as FloodSettings
+    from gateway.config.listener import Server
     from gateway.config.schema import Settings
     from gateway.core.ports import Clock
     from gateway.observe.recorder import Observer
@@ -30,9 +30,7 @@ PROBLEM_TYPES: Final = "urn:gateway:problem:"
 def make_runtime(
     compilation: Compilation,
     clock: Clock,
-    store: Store,
-    budgets: Budgets,
-    counters: Counters,
+    ground: Ground,
     pool: Pool,
     observer: Observer,
 ) -> Runtime:
@@ -41,9 +39,7 @@ def make_runtime(
     Args:
         compilation: The configuration.
         clock: Time.
-        store: Limits.
-        budgets: What may be used together.
-        counters: Behaviour.
+        ground: Limits, budgets, behaviour.
         pool: Backends.
         observer: Records.
     """
@@ -54,9 +50,9 @@ def make_runtime(
         clock=clock,
         identification=compilation.identification,
         routes=compilation.routes,
-        store=store,
-        budgets=budgets,
-        counters=counters,
+        store=ground.store,
+        budgets=ground.budgets,
+        counters=ground.counters,
         onward=compilation.onward.onward,
         backends=pool,
         record=observer,
@@ -80,25 +76,34 @@ def make_service(settings: Settings, gateway: Gateway, peers: Peers) -> Service:
         peers: Tells who is at the other end.
     """
     server = settings.server
-    timeouts, bounds = server.timeouts, server.bounds
     return Service(
         gateway,
         peers,
         hosts=server.hosts,
-        timeouts=Timeouts(timeouts.handshake, timeouts.head, timeouts.keep_alive, timeouts.write),
-        bounds=ConnectionBounds(
-            bounds.head,
-            bounds.headers,
-            bounds.connections,
-            bounds.connections_per_address,
-            bounds.body_memory,
-        ),
-        floodgate=_floodgate(server.flood),
+        timeouts=service_timeouts(server),
+        bounds=service_bounds(server),
+        floodgate=service_floodgate(server),
     )
 
 
-def _floodgate(flood: FloodSettings) -> Floodgate | None:
-    rates = flood.address, flood.certificate, flood.failures
+def service_timeouts(server: Server) -> Timeouts:
+    """Return the deadlines of client connections."""
+    own = server.timeouts
+    return Timeouts(own.handshake, own.head, own.keep_alive, own.write)
+
+
+def service_bounds(server: Server) -> ConnectionBounds:
+    """Return the bounds on client connections."""
+    own = server.bounds
+    return ConnectionBounds(
+        own.head, own.headers, own.connections, own.connections_per_address, own.body_memory
+    )
+
+
+def service_floodgate(server: Server) -> Floodgate | None:
+    """Return what holds sources back that ask for too much; None: nothing does."""
+    own = server.flood
+    rates = own.address, own.certificate, own.failures
     if rates == (None, None, None):
         return None
     return Floodgate(*[None if rate is None else Flood(rate.count, rate.period) for rate in rates])

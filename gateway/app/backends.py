@@ -7,13 +7,14 @@ from typing import TYPE_CHECKING
 
 from gateway.credentials.tls import Dated, check_server_identity, client_context, dated
 from gateway.credentials.watched import Watched
-from gateway.wire.pool import BackendSettings, EndpointSettings
+from gateway.wire.endpoint import BackendSettings, EndpointSettings
 
 if TYPE_CHECKING:
     import ssl
     from pathlib import Path
 
     from gateway.app.findings import Findings
+    from gateway.app.parts import Parts
     from gateway.config.addresses import Url
     from gateway.config.schema import Settings
     from gateway.config.upstream import Backend, BackendTls
@@ -21,7 +22,7 @@ if TYPE_CHECKING:
 
 
 def compile_backends(
-    settings: Settings, directory: Path, clock: Clock, findings: Findings
+    settings: Settings, directory: Path, clock: Clock, findings: Findings, parts: Parts
 ) -> tuple[tuple[BackendSettings, ...], dict[str, Watched[Dated]]]:
     """Compile all backends.
 
@@ -30,6 +31,7 @@ def compile_backends(
         directory: Directory of the configuration.
         clock: Time, for the dates of certificates.
         findings: Takes what is wrong.
+        parts: What is taken over from the configuration that runs.
 
     Returns:
         The backends; and by name the TLS contexts of those that have one, to be made again from their
@@ -39,9 +41,10 @@ def compile_backends(
     for name, backend in settings.backends.items():
         if any(endpoint.scheme == "https" for endpoint in backend.endpoints):
             with findings.at(("backends", name, "tls"), "correct the files of this backend"):
-                contexts[name] = _context(name, backend.tls, clock)
+                make = partial(_context, name, backend.tls, clock)
+                contexts[name] = parts.take("backend-tls", name, backend.tls, make)
     made = tuple(
-        _backend(name, backend, contexts.get(name), directory, findings)
+        _backend(name, backend, contexts.get(name), directory, findings, parts)
         for name, backend in settings.backends.items()
     )
     return made, contexts
@@ -69,13 +72,20 @@ def _backend(
     context: Watched[Dated] | None,
     directory: Path,
     findings: Findings,
+    parts: Parts,
 ) -> BackendSettings:
     secret = findings.secret(("backends", name, "credential"), backend.credential, directory)
     credential = None if secret is None else f"Bearer {secret}"
     tls = None if context is None else context.value.context
+    endpoints = parts.take(
+        "endpoints",
+        name,
+        (backend.endpoints, backend.tls, credential, context),
+        lambda: tuple(_endpoint(url, tls, backend.tls, credential) for url in backend.endpoints),
+    )
     return BackendSettings(
         name,
-        tuple(_endpoint(url, tls, backend.tls, credential) for url in backend.endpoints),
+        endpoints,
         networks=backend.networks or (),
         connections=backend.connections,
         keep_alive=backend.keep_alive,

@@ -16,6 +16,7 @@ from gateway.observe.audit import Signer
 from gateway.observe.chain import ChainBroken, Head
 from gateway.observe.chains import STARTED, end_of, worker_file, worker_files
 from gateway.observe.ledger import Ledger
+from gateway.wire.tasks import spawn
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
@@ -54,6 +55,7 @@ class Bookkeeping:
         )
         self._heads: dict[str, Head] = {}
         self._lock = asyncio.Lock()
+        self._writing: set[asyncio.Task[None]] = set()
         self._written_at = clock.tick()
 
     async def begin(self, workers: int) -> None:
@@ -69,6 +71,13 @@ class Bookkeeping:
         if not is_expected:
             self._ledger.note("worker-lost", worker=number, how=how)
             await self._write()
+
+    def act(self, action: bytes) -> None:
+        """Note what somebody did to all workers, soon."""
+        self._ledger.act(action)
+        task = spawn(self._write(), "audit")
+        self._writing.add(task)
+        task.add_done_callback(self._writing.discard)
 
     async def keep(self, children: Callable[[], Sequence[Child]], stop: asyncio.Event) -> None:
         """State again and again where all chains end, until asked to stop."""

@@ -48,6 +48,7 @@ class Child:
         self.door = door
         self.report: Report | None = None
         self.is_serving = False
+        self.has_served = False
         self.is_asked_to_end = False
         self.is_killed = False
         self._process = process
@@ -108,6 +109,7 @@ class Child:
             self._heard_at = self._tick()
             self.report = report
             self.is_serving = report.parts.get("serving", False)
+            self.has_served = self.has_served or self.is_serving
         finally:
             for wish in wishes:
                 if not wish.done():

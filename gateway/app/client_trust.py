@@ -122,6 +122,20 @@ class ClientTrust:
         is_renewed = self._own.look(report, is_due=is_new)
         return Change(self.trust if is_new else None, self.context if is_renewed else None)
 
+    def refuse_older(self, held: ClientTrust) -> None:
+        """Refuse to follow another one with older lists than it has: they could forget a revocation.
+
+        Args:
+            held: The one in use.
+
+        Raises:
+            TlsError: A list of ours is older.
+        """
+        if self._clients is not None and held._clients is not None:
+            own, other = self._clients.value.revocations, held._clients.value.revocations
+            if own is not None:
+                _refuse_older(self._tls.revocation_list, own, other)
+
     def _generation(self) -> dict[str, int]:
         return {name: domain.generation for name, domain in self._domains.items()}
 

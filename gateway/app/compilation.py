@@ -5,6 +5,7 @@ from __future__ import annotations
 import hashlib
 import secrets
 from dataclasses import dataclass
+from functools import partial
 from typing import TYPE_CHECKING, final
 
 import structlog
@@ -15,8 +16,11 @@ from gateway.app.backends import compile_backends
 from gateway.app.client_trust import ClientTrust
 from gateway.app.domains import compile_domains
 from gateway.app.findings import Findings
+from gateway.app.fixed import Secrets, check_fixed, fixed_secrets
 from gateway.app.identities import compile_identification
+from gateway.app.named import compiled_files, digest
 from gateway.app.onward import compile_exchanges, compile_onward
+from gateway.app.parts import Parts
 from gateway.app.revocations import compile_revocations
 from gateway.app.routes import compile_routes
 from gateway.app.shares import check_workers
@@ -42,7 +46,7 @@ if TYPE_CHECKING:
     from gateway.stages.identify import Identification
     from gateway.state.revocations import RevocationIndex
     from gateway.state.sealing import Seal
-    from gateway.wire.pool import BackendSettings
+    from gateway.wire.endpoint import BackendSettings
 
 
 @final
@@ -52,7 +56,7 @@ class Compilation:
 
     Args:
         settings: What it was made from.
-        version: First 16 hex digits of the configuration's SHA-256.
+        version: First 16 hex digits of the SHA-256 of the configuration, and of the schemas that it names.
         identification: How callers are identified.
         key_sets: Keys of issuers, to be started.
         routes: All routes.
@@ -69,6 +73,10 @@ class Compilation:
         blinding: Key of the digests that stand for identities and prompts in shared state.
         revocations: Who is no longer believed; current once what keeps them has been started.
         seal: Closes and opens what the fleet shares about revocations.
+        written: The settings as they stand in the file; `settings` may be one worker's part of them.
+        secrets: Digests of what is read once, when the gateway starts.
+        parts: What all this is made of, to be taken over by the next compilation.
+        inputs: Digest of the file, and of the files that are compiled into this.
     """
 
     settings: Settings
@@ -89,16 +97,23 @@ class Compilation:
     blinding: bytes
     revocations: RevocationIndex
     seal: Seal
+    written: Settings
+    secrets: Secrets
+    parts: Parts
+    inputs: bytes
 
 
-def compile_settings(loaded: Loaded, directory: Path, clock: Clock, *, workers: int = 1) -> Compilation:
-    """Compile a configuration.
+def compile_settings(
+    loaded: Loaded, directory: Path, clock: Clock, *, workers: int = 1, held: Compilation | None = None
+) -> Compilation:
+    """Compile a configuration. Starts nothing and changes nothing: what is taken over runs on as it is.
 
     Args:
         loaded: The configuration.
         directory: Its directory.
         clock: Time, for the dates of certificates.
         workers: How many processes will run it together.
+        held: The one that runs; what has not changed is taken over from it, and what must not is refused.
 
     Raises:
         ConfigurationError: With everything that is wrong.
@@ -106,31 +121,31 @@ def compile_settings(loaded: Loaded, directory: Path, clock: Clock, *, workers: 
     settings = loaded.settings
     findings = Findings(loaded)
     check_workers(settings, workers, findings)
-    state_password = findings.secret(("state", "password"), settings.state.password, directory)
-    blinding = _blinding(settings, state_password)
-    revocations, seal = compile_revocations(settings, directory, clock, blinding, findings)
-    domains, accepted = compile_domains(settings, clock, findings, _report_keys)
-    identification, key_sets = compile_identification(
-        settings, directory, clock, blinding, findings, _report_keys, revocations, accepted
-    )
+    inputs, secrets = digest(compiled_files(settings), loaded.digest.encode()), fixed_secrets(settings)
+    check_fixed(held, settings, secrets, findings)
+    parts = Parts(None if held is None else held.parts)
     is_alone = settings.state.url.scheme == "memory"
-    routes = compile_routes(settings, None if is_alone else blinding, findings)
-    backends, backend_tls = compile_backends(settings, directory, clock, findings)
-    onward: Told | None = None
-    with findings.at(("assertions", "private_key"), "give an Ed25519 or P-256 private key in PEM form"):
-        onward = compile_exchanges(settings, compile_onward(settings, findings), directory, clock, findings)
-    feeds = compile_signals(settings, directory, clock, findings, _report_keys)
-    client_trust = _client_trust(settings, clock, findings, domains)
+    state_password, blinding = _state(settings, directory, findings, parts)
+    origin = settings.revocations, settings.state.url, blinding
+    make = partial(compile_revocations, settings, directory, clock, blinding, findings)
+    revocations, seal = parts.take("revocations", "", origin, make)
+    domains, accepted = compile_domains(settings, clock, findings, _report_keys, parts)
+    identification, key_sets = compile_identification(
+        settings, directory, clock, blinding, findings, _report_keys, revocations, parts, accepted
+    )
+    routes = compile_routes(settings, None if is_alone else blinding, findings, parts)
+    backends, backend_tls = compile_backends(settings, directory, clock, findings, parts)
+    onward = _onward(settings, directory, clock, findings, parts)
+    feeds = compile_signals(settings, directory, clock, findings, _report_keys, parts)
+    client_trust = _client_trust(settings, clock, findings, domains, parts, held)
     admin_tls, admin_token = _admin(settings, directory, clock, findings)
-    checkpoint_key: Ed25519PrivateKey | None = None
-    if settings.audit.checkpoint_key is not None:
-        with findings.at(("audit", "checkpoint_key"), "give an Ed25519 private key in PEM form"):
-            checkpoint_key = _checkpoint_key(settings.audit.checkpoint_key)
+    checkpoint_key = _checkpoint_key(settings, findings)
     findings.conclude()
+    parts.conclude()
     assert onward is not None  # noqa: S101 - or `conclude` would have raised
     return Compilation(
         settings,
-        loaded.digest[:16],
+        _version(loaded),
         identification,
         key_sets,
         routes,
@@ -147,7 +162,36 @@ def compile_settings(loaded: Loaded, directory: Path, clock: Clock, *, workers: 
         blinding,
         revocations,
         seal,
+        settings,
+        secrets,
+        parts,
+        inputs,
     )
+
+
+def _state(settings: Settings, directory: Path, findings: Findings, parts: Parts) -> tuple[str | None, bytes]:
+    """Return the password of the store, and the key behind which names stand in it."""
+    password = findings.secret(("state", "password"), settings.state.password, directory)
+    shared = None if settings.state.url.scheme == "memory" else (settings.assertions.issuer, password)
+    return password, parts.take("blinding", "", shared, lambda: _blinding(settings, password))
+
+
+def _onward(
+    settings: Settings, directory: Path, clock: Clock, findings: Findings, parts: Parts
+) -> Told | None:
+    found: Told | None = None
+    with findings.at(("assertions", "private_key"), "give an Ed25519 or P-256 private key in PEM form"):
+        signed = compile_onward(settings, findings, parts)
+        found = compile_exchanges(settings, signed, directory, clock, findings, parts)
+    return found  # noqa: RET504 - what was raised may have been noted
+
+
+def _version(loaded: Loaded) -> str:
+    """Name what decides: the file, and the schemas that it names."""
+    schemas = [route.schema_file for route in loaded.settings.routes if route.schema_file is not None]
+    if not schemas:
+        return loaded.digest[:16]
+    return digest(schemas, loaded.digest.encode()).hex()[:16]
 
 
 def _admin(
@@ -174,13 +218,22 @@ def _report_keys(issuer: str, news: KeyNews) -> None:
 
 
 def _client_trust(
-    settings: Settings, clock: Clock, findings: Findings, domains: dict[str, TrustDomain]
+    settings: Settings,
+    clock: Clock,
+    findings: Findings,
+    domains: dict[str, TrustDomain],
+    parts: Parts,
+    held: Compilation | None,
 ) -> ClientTrust | None:
-    tls = settings.server.tls
+    tls, sections = settings.server.tls, settings.identity.trust_domains
     source: ClientTrust | None = None
     if tls is not None:
+        lists = {name: (each.revocation_list, each.revocation_grace) for name, each in sections.items()}
         with findings.at(("server", "tls"), "correct the files of this listener"):
-            source = ClientTrust(tls, clock, settings.identity.trust_domains, domains)
+            make = partial(ClientTrust, tls, clock, sections, domains)
+            source = parts.take("client-trust", "", (tls, lists, domains), make)
+            if held is not None and held.client_trust is not None:
+                source.refuse_older(held.client_trust)
     return source
 
 
@@ -191,11 +244,16 @@ def _admin_context(settings: Settings, clock: Clock) -> ssl.SSLContext | None:
     return server_context(own.certificate, own.private_key, clock, client_certificate="none")
 
 
-def _checkpoint_key(path: Path) -> Ed25519PrivateKey:
-    key = load_pem_private_key(read_bounded(path), password=None)
-    if not isinstance(key, Ed25519PrivateKey):
-        raise ValueError(f"{path} is no Ed25519 key")  # noqa: TRY004 - a wrong value in a file
-    return key
+def _checkpoint_key(settings: Settings, findings: Findings) -> Ed25519PrivateKey | None:
+    path = settings.audit.checkpoint_key
+    found: Ed25519PrivateKey | None = None
+    if path is not None:
+        with findings.at(("audit", "checkpoint_key"), "give an Ed25519 private key in PEM form"):
+            key = load_pem_private_key(read_bounded(path), password=None)
+            if not isinstance(key, Ed25519PrivateKey):
+                raise ValueError(f"{path} is no Ed25519 key")  # noqa: TRY004 - a wrong value in a file
+            found = key
+    return found
 
 
 def _blinding(settings: Settings, state_password: str | None) -> bytes:

@@ -6,6 +6,7 @@ from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from gateway.app.named import digest, named
 from gateway.credentials.bundles import parse_bundle
 from gateway.credentials.fetch import Fetcher
 from gateway.credentials.jwks import FILE_INTERVAL
@@ -16,6 +17,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable
 
     from gateway.app.findings import Findings
+    from gateway.app.parts import Parts
     from gateway.config.schema import Settings
     from gateway.config.trust_domains import TrustDomain as DomainSettings
     from gateway.core.ports import Clock
@@ -23,7 +25,7 @@ if TYPE_CHECKING:
 
 
 def compile_domains(
-    settings: Settings, clock: Clock, findings: Findings, report: Callable[[str, KeyNews], None]
+    settings: Settings, clock: Clock, findings: Findings, report: Callable[[str, KeyNews], None], parts: Parts
 ) -> tuple[dict[str, TrustDomain], list[Domain]]:
     """Compile the section `identity.trust_domains`.
 
@@ -32,6 +34,7 @@ def compile_domains(
         clock: Time.
         findings: Takes what is wrong.
         report: Told a trust domain, and what happened to its bundle.
+        parts: What is taken over from the configuration that runs.
 
     Returns:
         Trust domains by name, to be started; and those of which JWT-SVIDs are accepted.
@@ -43,7 +46,12 @@ def compile_domains(
         with findings.at((*place, "bundle"), "give a readable SPIFFE bundle, or authorities in PEM form"):
             watch = min(FILE_INTERVAL, settings.server.watch)
             tell = partial(report, f"spiffe://{name}")
-            domain = domains[name] = _domain(name, section, clock, watch, tell)
+            origin = (
+                *(section.bundle, section.bundle_ca, digest(named(section.bundle_ca))),
+                *(section.networks, section.refresh, section.hard_age, watch),
+            )
+            make = partial(_domain, name, section, clock, watch, tell)
+            domain = domains[name] = parts.take("domain", name, origin, make)
             origins = settings.server.origins
             audience = section.audience or (origins[0].text if origins else None)
             if audience is not None:

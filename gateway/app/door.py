@@ -25,6 +25,7 @@ class Purpose(Enum):
 
     REPORT = b"R"  # the worker writes how it is, and closes
     ADMIN = b"A"  # HTTP to the worker's application for operators
+    RELOAD = b"C"  # a configuration for the worker to take: see `proposal`
 
 
 def hand_in(door: socket.socket, purpose: Purpose) -> socket.socket:

@@ -13,6 +13,7 @@ from gateway.state.replicated import ReplicatedRevocations
 if TYPE_CHECKING:
     from collections.abc import Callable
 
+    from gateway.app.reload import Reload
     from gateway.app.revocations import Keeper
     from gateway.app.shared_state import Store
     from gateway.app.signals import Listening
@@ -97,37 +98,75 @@ def gauges_of(
     ]
 
 
-def upstream_gauges(pool: Pool) -> list[Gauge]:
+def upstream_gauges(pool: Callable[[], Pool]) -> list[Gauge]:
     """Return the numbers of connections to backends, and of the queues in front of them."""
     return [
-        Gauge("upstream_connections", "Connections to backends.", lambda: sum(pool.connections().values())),
+        Gauge("upstream_connections", "Connections to backends.", lambda: sum(pool().connections().values())),
         Gauge(
             "upstream_requests",
             "Requests that backends are serving.",
-            lambda: sum(each.running for each in pool.turnstiles),
+            lambda: sum(each.running for each in pool().turnstiles),
         ),
         Gauge(
             "upstream_waiting",
             "Requests that wait for a backend.",
-            lambda: sum(each.waiting for each in pool.turnstiles),
+            lambda: sum(each.waiting for each in pool().turnstiles),
         ),
         Gauge(
             "upstream_waited_total",
             "Requests that had to wait for a backend, and were sent.",
-            lambda: sum(each.waited for each in pool.turnstiles),
+            lambda: sum(each.waited for each in pool().turnstiles),
             is_counter=True,
         ),
         Gauge(
             "upstream_waited_seconds_total",
             "How long they waited, together.",
-            lambda: sum(each.waited_seconds for each in pool.turnstiles),
+            lambda: sum(each.waited_seconds for each in pool().turnstiles),
             is_counter=True,
         ),
         Gauge(
             "upstream_shed_total",
             "Requests that were refused because a backend had too many.",
-            lambda: sum(each.shed for each in pool.turnstiles),
+            lambda: sum(each.shed for each in pool().turnstiles),
             is_counter=True,
+        ),
+    ]
+
+
+def configuration_gauges(version: Callable[[], str]) -> list[Gauge]:
+    """Return which configuration decides."""
+    return [
+        Gauge(
+            "configuration_info",
+            "1; the label is the version of the configuration that decides.",
+            lambda: 1,
+            fold=Fold.MOST,
+            labels=lambda: f'{{version="{version()}"}}',
+        )
+    ]
+
+
+def reload_gauges(reload: Reload | None) -> list[Gauge]:
+    """Return what became of changes; nothing in a worker, whose supervisor counts them."""
+    if reload is None:
+        return []
+    return [
+        Gauge(
+            "configuration_reloads_total",
+            "Configurations taken while running.",
+            lambda: reload.accepted,
+            is_counter=True,
+        ),
+        Gauge(
+            "configuration_reload_failures_total",
+            "Changed configurations that were refused.",
+            lambda: reload.refused,
+            is_counter=True,
+        ),
+        Gauge(
+            "configuration_loaded_seconds",
+            "When the configuration that decides was loaded, since 1970.",
+            lambda: reload.since,
         ),
     ]
 

@@ -9,6 +9,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, final
 
 from gateway.admin.limits import NoSuchLimit, NotForgivable, Row, Taken, Untold
+from gateway.app.shared_state import make_accounts
 from gateway.core.accounts import Account
 from gateway.core.budgets import Dimension
 from gateway.core.limits import as_budgets
@@ -22,6 +23,7 @@ if TYPE_CHECKING:
     from structlog.typing import FilteringBoundLogger
 
     from gateway.admin.limits import Order
+    from gateway.app.ground import Ground
     from gateway.core.accounts import Accounts
     from gateway.core.budgets import Budget
     from gateway.core.ports import Clock
@@ -144,6 +146,20 @@ class Granter:
             taken=taken,
             reason=order.reason,
         )
+
+
+def make_granter(
+    ground: Ground, routes: Callable[[], Iterable[Route]], log: FilteringBoundLogger, clock: Clock
+) -> Granter:
+    """Make what looks after the limits of a process.
+
+    Args:
+        ground: Where they are kept, and where it is written down.
+        routes: Returns the routes of now.
+        log: Told of each change.
+        clock: Time.
+    """
+    return Granter(make_accounts(clock, ground.store, ground.budgets), routes, ground.audit, log, clock)
 
 
 def _is_own(budget: Budget) -> bool:

@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from gateway.app.findings import RANDOM_MEND
+from gateway.app.named import digest, named
 from gateway.app.opaque import compile_introspection, open_keys, read_pepper
 from gateway.credentials.discovery import Discovery
 from gateway.credentials.fetch import Fetcher
@@ -28,6 +29,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Mapping
 
     from gateway.app.findings import Findings
+    from gateway.app.parts import Parts
     from gateway.config.schema import Settings
     from gateway.config.trust import Issuer as IssuerSettings
     from gateway.config.trust import Role
@@ -48,6 +50,7 @@ def compile_identification(
     findings: Findings,
     report: Callable[[str, KeyNews], None],
     revocations: Revocations,
+    parts: Parts,
     domains: Iterable[Domain] = (),
 ) -> tuple[Identification, KeySets]:
     """Compile the section `identity` and the roles.
@@ -60,6 +63,7 @@ def compile_identification(
         findings: Takes what is wrong.
         report: Told an issuer, and what happened to its keys.
         revocations: Who is no longer believed.
+        parts: What is taken over from the configuration that runs.
         domains: Trust domains whose JWT-SVIDs are accepted.
 
     Returns:
@@ -72,7 +76,7 @@ def compile_identification(
         place = ("identity", "issuers", index)
         key = "issuer" if issuer.jwks is None else "jwks"
         with findings.at((*place, key), "give a readable JWK set with usable public keys"):
-            keys = _key_set(issuer, clock, report)
+            keys = _key_set(issuer, clock, report, parts)
             key_sets.append(keys)
             with findings.at(place, "correct this issuer"):
                 issuers.append(_issuer(issuer, keys))
@@ -80,35 +84,51 @@ def compile_identification(
                 if asked is not None:
                     with findings.at((*place, "introspection"), "correct the files of this section"):
                         source = keys.source if isinstance(keys, UrlKeySet) else None
-                        client = compile_introspection(issuer, asked, source, directory, clock)
+                        client = parts.take(
+                            "introspection",
+                            issuer.issuer,
+                            (keys, asked, issuer.networks, issuer.jwks_ca, digest(named(issuer))),
+                            partial(compile_introspection, issuer, asked, source, directory, clock),
+                        )
                         key_sets.append(client)
                         prefix = (asked.token_prefix or "").encode()
                         opaque.append(OpaqueIssuer(issuers[-1], client, prefix, asked.cache))
-    gateway_keys = _gateway_keys(settings, directory, clock, findings)
+    gateway_keys = _gateway_keys(settings, directory, clock, findings, parts)
     if gateway_keys is not None:
         key_sets.append(gateway_keys)
+    accepted = tuple(domains)
     anonymous = settings.identity.anonymous
-    identification = Identification(
-        issuers,
-        domains=domains,
-        opaque=opaque,
-        keys=gateway_keys,
-        roles=RoleMap(_role(name, role) for name, role in settings.roles.items()),
-        possession=_possession(settings, secret),
-        anonymous_roles=None if anonymous is None else frozenset(anonymous.roles),
-        revocations=revocations,
-    )
-    return identification, key_sets
+
+    def make_identification() -> Identification:
+        return Identification(
+            issuers,
+            domains=accepted,
+            opaque=opaque,
+            keys=gateway_keys,
+            roles=RoleMap(_role(name, role) for name, role in settings.roles.items()),
+            possession=_possession(settings, secret),
+            anonymous_roles=None if anonymous is None else frozenset(anonymous.roles),
+            revocations=revocations,
+        )
+
+    # one changed word of all this voids what is remembered of everybody
+    believed = settings.identity.issuers, settings.roles, anonymous, settings.identity.proofs
+    origin = *believed, settings.server.origins, secret, tuple(key_sets), accepted, revocations
+    return parts.take("identification", "", origin, make_identification), key_sets
 
 
-def _gateway_keys(settings: Settings, directory: Path, clock: Clock, findings: Findings) -> KeyFile | None:
+def _gateway_keys(
+    settings: Settings, directory: Path, clock: Clock, findings: Findings, parts: Parts
+) -> KeyFile | None:
     keys, place = settings.identity.keys, ("identity", "keys")
     found: KeyFile | None = None
     if keys is not None:
         with findings.at((*place, "pepper"), RANDOM_MEND):
             blind = read_pepper(keys, directory)
             with findings.at((*place, "file"), "correct it with `gateway keys`, or restore it"):
-                found = open_keys(keys, blind, settings.roles, clock)
+                origin = keys, digest(named(keys.pepper)), frozenset(settings.roles)
+                make = partial(open_keys, keys, blind, settings.roles, clock)
+                found = parts.take("gateway-keys", "", origin, make)
     return found
 
 
@@ -134,6 +154,16 @@ def _read_key(jwk: Mapping[str, object]) -> tuple[object, frozenset[str]] | None
 
 
 def _key_set(
+    issuer: IssuerSettings, clock: Clock, report: Callable[[str, KeyNews], None], parts: Parts
+) -> FileKeySet | UrlKeySet:
+    origin = (
+        *(issuer.jwks, issuer.jwks_ca, digest(named(issuer.jwks_ca)), issuer.jwks_origins),
+        *(issuer.networks, issuer.refresh, issuer.keys_hard_age),
+    )
+    return parts.take("keys", issuer.issuer, origin, lambda: _make_key_set(issuer, clock, report))
+
+
+def _make_key_set(
     issuer: IssuerSettings, clock: Clock, report: Callable[[str, KeyNews], None]
 ) -> FileKeySet | UrlKeySet:
     tell = partial(report, issuer.issuer)

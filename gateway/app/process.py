@@ -7,7 +7,6 @@ undoes the ones before it. Everything that stands still is said in the log with 
 from __future__ import annotations
 
 import asyncio
-import gc
 import signal
 from contextlib import AsyncExitStack
 from functools import partial
@@ -20,27 +19,36 @@ from gateway import __version__
 from gateway.admin import AdminSources, build_admin, build_admin_runner
 from gateway.app.admin_listener import start_admin
 from gateway.app.assembly import make_runtime, make_service
-from gateway.app.gauges import gauges_of, revocation_gauges, signal_gauges, state_gauges, upstream_gauges
-from gateway.app.granter import Granter
+from gateway.app.background import Background
+from gateway.app.file_watch import FileWatch
+from gateway.app.gauges import (
+    configuration_gauges,
+    gauges_of,
+    reload_gauges,
+    revocation_gauges,
+    signal_gauges,
+    state_gauges,
+    upstream_gauges,
+)
+from gateway.app.granter import make_granter
+from gateway.app.ground import Ground, open_ground
 from gateway.app.listener import Listener
 from gateway.app.listening import said, written
 from gateway.app.peers import Peers
+from gateway.app.reload import Candidate, Reload, note_in
 from gateway.app.renewal import Renewal
-from gateway.app.revocations import make_keeper
 from gateway.app.revoker import Revoker
 from gateway.app.service_manager import ServiceManager
-from gateway.app.shared_state import Budgets, make_accounts, make_budgets, make_once, make_state
 from gateway.app.signals import Listening
+from gateway.app.succession import Prepared, Succession, settle_memory
 from gateway.app.watch import Watch
 from gateway.credentials.chains import Chains
 from gateway.credentials.trust import Trust
-from gateway.observe.audit import AuditLog, Signer
 from gateway.observe.metrics import Metrics
 from gateway.observe.recorder import Observer
 from gateway.observe.traces import Tracer
 from gateway.pipeline import Gateway
 from gateway.state.redis import RedisStore
-from gateway.state.redis_counters import RedisCounters
 from gateway.vigil import Vigil
 from gateway.wire.downstream import Downstream
 from gateway.wire.pool import Pool
@@ -49,11 +57,12 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Iterable
 
     from gateway.app.compilation import Compilation
+    from gateway.app.origin import Origin
     from gateway.app.revocations import Keeper
-    from gateway.app.shared_state import Counters, Store
     from gateway.app.supervised import Supervised
     from gateway.core.ports import Clock
     from gateway.core.refusal import Refusal
+    from gateway.observe.audit import AuditLog
     from gateway.observe.log import LogSink
     from gateway.wire.service import Service
 
@@ -70,6 +79,7 @@ class Process:
         compilation: What to run.
         clock: Time.
         sink: Where the log goes.
+        origin: Where the compilation comes from, to be read again; None: it cannot change.
         supervised: For a worker, what ties it to its supervisor, and what it listens on.
         manager: Who started us and wants to know how it goes.
     """
@@ -80,17 +90,21 @@ class Process:
         clock: Clock,
         sink: LogSink,
         *,
+        origin: Origin | None = None,
         supervised: Supervised | None = None,
         manager: ServiceManager | None = None,
     ) -> None:
         self._compilation = compilation
+        self._origin = origin
+        self._succession: Succession | None = None
+        self._reload: Reload | None = None
         self._clock = clock
         self._sink = sink
         self._supervised = supervised
         self._manager = manager or ServiceManager()
         self._log = structlog.get_logger()
         self._stop = asyncio.Event()
-        self._drain_seconds = compilation.settings.server.drain
+        self._within = float("inf")
         self._listener: Listener | None = None
         self._is_ready = False
         self._began = clock.tick()
@@ -104,7 +118,7 @@ class Process:
             within: Seconds that running requests get at most; None for what the settings say.
         """
         if within is not None:
-            self._drain_seconds = min(self._drain_seconds, within)
+            self._within = min(self._within, within)
         self._stop.set()
 
     async def run(self) -> None:
@@ -118,10 +132,10 @@ class Process:
         loop = asyncio.get_running_loop()
         for number in (signal.SIGTERM, signal.SIGINT):
             loop.add_signal_handler(number, self.stop)
-        loop.add_signal_handler(signal.SIGHUP, self._reload)
+        loop.add_signal_handler(signal.SIGHUP, self._hang_up)
         async with AsyncExitStack() as stack:
             service = await self._open(stack)
-            _settle_memory()
+            settle_memory()
             self._is_ready = True
             self._log.info(
                 "ready" if self._supervised is None else "worker-ready",
@@ -136,104 +150,135 @@ class Process:
             self._manager.tell("STOPPING=1")
             await self._drain(service)
 
-    def _reload(self) -> None:
-        self._log.warning("nothing-reloaded", mend="restart the gateway to have it read its configuration")
+    def _hang_up(self) -> None:
+        if self._reload is None or not self._is_ready:
+            mend = "wait until it is ready" if self._supervised is None else "tell the supervisor"
+            self._log.warning("nothing-reloaded", mend=mend)
+        else:
+            self._reload.begin("SIGHUP")
 
     async def _open(self, stack: AsyncExitStack) -> Service:
         compilation = self._compilation
-        audit = self._open_audit(stack)
-        store, counters = await self._open_state(stack)
-        budgets = make_budgets(self._compilation, store, self._clock)
-        keeper = await self._open_revocations(stack)
-        await self._start_keys(stack)
-        compilation.onward.close_with(stack)
+        ground = await open_ground(stack, compilation, self._clock, is_worker=self._supervised is not None)
+        background = Background()
+        stack.push_async_callback(background.close)
+        await background.start(compilation)
         pool = Pool(compilation.backends)
         stack.callback(pool.close)
+        self._reload = reload = self._make_reload(ground)
         renewal = self._make_renewal(pool, lambda: service.connections)
         metrics = Metrics(
             __version__,
-            gauges_of(lambda: service, audit, self._sink, lambda: observer)
-            + upstream_gauges(pool)
-            + state_gauges(store)
-            + revocation_gauges(keeper, lambda: vigil)
+            gauges_of(lambda: service, ground.audit, self._sink, lambda: observer)
+            + upstream_gauges(lambda: succession.pool)
+            + state_gauges(ground.store)
+            + revocation_gauges(ground.keeper, lambda: vigil)
             + renewal.gauges()
-            + signal_gauges(lambda: listening),
-        )  # read when somebody asks: both are there by then
-        observer = self._make_observer(audit, metrics, self._open_traces(stack))
+            + signal_gauges(lambda: listening)
+            + configuration_gauges(lambda: self._compilation.version)
+            + reload_gauges(reload),
+        )  # read when somebody asks: all are there by then
+        observer = self._make_observer(ground.audit, metrics, self._open_traces(stack))
         stack.callback(observer.flush)
-        gateway = Gateway(make_runtime(compilation, self._clock, store, budgets, counters, pool, observer))
-        peers = Peers(renewal.chains, self._refused_certificate)
-        service = make_service(compilation.settings, gateway, peers)
+        gateway = Gateway(make_runtime(compilation, self._clock, ground, pool, observer))
+        service = make_service(compilation.settings, gateway, Peers(renewal.chains, _refuse_certificate))
         stack.callback(service.close)
         renewal.apply()  # bundles that were fetched meanwhile
-        vigil = self._open_watch(stack, gateway, keeper, service)
-        revoker = Revoker(keeper, gateway, audit, self._log, self._clock)
-        listening = Listening(compilation.feeds, revoker, self._clock)
-        await listening.start(stack)
-        granter = self._make_granter(store, budgets, audit)
-        sources = self._admin_sources(metrics, store, observer, revoker, granter, listening)
+        vigil = self._open_watch(stack, gateway, ground.keeper, service)
+        revoker = Revoker(ground.keeper, gateway, ground.audit, self._log, self._clock)
+        listening = Listening(revoker, self._clock)
+        stack.push_async_callback(listening.close)
+        listening.follow(compilation.feeds)
+        self._succession = succession = Succession(
+            compilation,
+            self._clock,
+            background=background,
+            ground=ground,
+            gateway=gateway,
+            service=service,
+            pool=pool,
+            renewal=renewal,
+            listening=listening,
+            observer=observer,
+        )
+        stack.push_async_callback(succession.close)
+        sources = self._admin_sources(metrics, ground, observer, revoker, listening)
+        await self._open_outside(stack, sources, metrics, ground, service, renewal)
+        return service
+
+    async def _open_outside(
+        self,
+        stack: AsyncExitStack,
+        sources: AdminSources,
+        metrics: Metrics,
+        ground: Ground,
+        service: Service,
+        renewal: Renewal,
+    ) -> None:
+        """Let operators and clients in, and the supervisor."""
         if self._supervised is None:
             await self._open_admin(stack, sources)
         listener = await self._listen(stack, service)
         stack.push_async_callback(renewal.stop)
         renewal.start(listener)
+        if self._reload is not None:
+            watch = FileWatch(self._reload, lambda: self._compilation.settings.server.watch)
+            stack.push_async_callback(self._reload.close)
+            stack.push_async_callback(watch.stop)
+            watch.start()
         if self._supervised is not None:
             await self._supervised.answer(
                 stack,
                 sources,
-                token=compilation.admin_token,
+                token=self._compilation.admin_token,
                 families=metrics.families,
-                head=lambda: audit.head,
+                head=lambda: ground.audit.head,
+                taker=self,
                 stop=self.stop,
             )
-        return service
 
-    async def _start_keys(self, stack: AsyncExitStack) -> None:
-        compilation = self._compilation
-        async with asyncio.TaskGroup() as starting:  # together: an issuer that is away delays no other
-            for keys in (*compilation.key_sets, *compilation.domains.values()):
-                stack.push_async_callback(keys.stop)
-                starting.create_task(keys.start())
-
-    def _open_audit(self, stack: AsyncExitStack) -> AuditLog:
-        settings = self._compilation.settings.audit
-        key = self._compilation.checkpoint_key
-        settings.path.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
-
-        def health(is_healthy: bool) -> None:  # noqa: FBT001 - the audit log's signature
-            if is_healthy:
-                self._log.info("audit-back")
-            else:
-                self._log.error(
-                    "audit-lost",
-                    mend="make room on the disk of the audit log; requests are refused until then",
-                )
-
-        audit = AuditLog(
-            settings.path,
-            clock=self._clock,
-            signer=None if key is None else Signer(key, "checkpoint"),
-            sync_every=settings.sync_every,
-            max_bytes=settings.rotate_at,
-            is_worker=self._supervised is not None,
-            on_health=health,
+    def _make_reload(self, ground: Ground) -> Reload | None:
+        if self._origin is None or self._supervised is not None:
+            return None
+        return Reload(
+            self._origin,
+            self._clock,
+            self._log,
+            running=lambda: self._compilation,
+            take=self._take,
+            note=partial(note_in, ground.audit.append_action, self._clock),
+            is_recorded=lambda: ground.audit.is_healthy,
+            manager=self._manager,
         )
-        stack.callback(audit.close)
-        audit.start()
-        return audit
 
-    async def _open_state(self, stack: AsyncExitStack) -> tuple[Store, Counters]:
-        store, counters = make_state(self._compilation, self._clock)
-        possession = self._compilation.identification.possession
-        if possession is not None:
-            possession.once = make_once(self._compilation, store, self._clock)
-        if isinstance(store, RedisStore):
-            stack.push_async_callback(store.stop)
-            await store.start()
-        if isinstance(counters, RedisCounters):
-            stack.push_async_callback(counters.stop)
-            await counters.start()
-        return store, counters
+    async def _take(self, candidate: Candidate) -> None:
+        """Put a candidate to use: warmed, then swapped in."""
+        self.commit(await self._running().prepare(candidate.compilation, candidate.loaded))
+
+    async def consider(self, data: bytes) -> Prepared:
+        """Compile and warm another configuration. See `proposal.Taker`.
+
+        Raises:
+            ConfigurationError: It cannot be used; nothing has changed.
+        """
+        assert self._origin is not None  # noqa: S101 - a worker knows where its orders came from
+        made = await asyncio.to_thread(self._origin.compile_data, data, self._clock, self._compilation)
+        return await self._running().prepare(made[1], made[0])
+
+    def commit(self, prepared: Prepared) -> None:
+        """Let another configuration decide. See `proposal.Taker`."""
+        self._running().commit(prepared)
+        self._compilation = prepared.compilation
+        if self._supervised is not None:
+            self._log.info("worker-reloaded", configuration=self._compilation.version)
+
+    async def discard(self, prepared: Prepared) -> None:
+        """Leave everything as it was. See `proposal.Taker`."""
+        await self._running().discard(prepared)
+
+    def _running(self) -> Succession:
+        assert self._succession is not None  # noqa: S101 - nobody reloads before it is ready
+        return self._succession
 
     def _open_watch(self, stack: AsyncExitStack, gateway: Gateway, keeper: Keeper, service: Service) -> Vigil:
         vigil = Vigil(gateway)
@@ -241,12 +286,6 @@ class Process:
         stack.callback(watch.stop)
         watch.start()
         return vigil
-
-    async def _open_revocations(self, stack: AsyncExitStack) -> Keeper:
-        keeper = make_keeper(self._compilation, self._clock)
-        stack.push_async_callback(keeper.stop)
-        await keeper.start()
-        return keeper
 
     def _open_traces(self, stack: AsyncExitStack) -> Tracer | None:
         traces = self._compilation.settings.traces
@@ -265,14 +304,6 @@ class Process:
             schedule=partial(asyncio.get_running_loop().call_later, RECORD_DELAY),
         )
 
-    def _refused_certificate(self, address: str, refusal: Refusal) -> None:
-        self._log.warning(
-            "certificate-refused",
-            address=address,
-            reason=refusal.reason.value,
-            why=refusal.note or refusal.detail,
-        )
-
     def _make_renewal(self, pool: Pool, connections: Callable[[], Iterable[Downstream]]) -> Renewal:
         compilation = self._compilation
         clients = compilation.client_trust
@@ -289,34 +320,24 @@ class Process:
             domains=compilation.domains.values(),
         )
 
-    def _make_granter(self, store: Store, budgets: Budgets, audit: AuditLog) -> Granter:
-        routes = self._compilation.routes
-        accounts = make_accounts(self._clock, store, budgets)
-        return Granter(accounts, lambda: routes.routes, audit, self._log, self._clock)
-
     def _admin_sources(
-        self,
-        metrics: Metrics,
-        store: Store,
-        observer: Observer,
-        revoker: Revoker,
-        granter: Granter,
-        listening: Listening,
+        self, metrics: Metrics, ground: Ground, observer: Observer, revoker: Revoker, listening: Listening
     ) -> AdminSources:
-        compilation = self._compilation
+        store = ground.store
         return AdminSources(
             readiness=lambda: {
                 "serving": self._is_ready,
                 "audit": observer.is_healthy,
                 "state": not isinstance(store, RedisStore) or store.is_ready,
-                "revocations": compilation.revocations.is_current,
+                "revocations": ground.keeper.index.is_current,
             },
             metrics=metrics.render,
-            keys=lambda: msgspec.json.decode(compilation.onward.assertions.jwks),
+            keys=lambda: msgspec.json.decode(self._compilation.onward.assertions.jwks),
             status=self._status,
             operations=revoker,
-            limits=granter,
-            endpoints=listening.endpoints(),
+            limits=make_granter(ground, lambda: self._compilation.routes.routes, self._log, self._clock),
+            endpoints=listening.endpoints,
+            configuration=self._reload,
             clock=self._clock,
         )
 
@@ -357,7 +378,7 @@ class Process:
 
     async def _drain(self, service: Service) -> None:
         """Let running requests end, for as long as the settings say."""
-        seconds = self._drain_seconds
+        seconds = min(self._compilation.settings.server.drain, self._within)
         if self._supervised is not None and self._listener is not None:
             self._listener.close()  # what others still take must not come here
         self._log.info("draining", active=service.active, seconds=seconds)
@@ -373,10 +394,10 @@ class Process:
             await asyncio.sleep(0)
 
 
-def _settle_memory() -> None:
-    """Take everything made so far out of garbage collection: it lives as long as the process.
-
-    A full collection would otherwise walk all of it, in the middle of somebody's request.
-    """
-    gc.collect()
-    gc.freeze()
+def _refuse_certificate(address: str, refusal: Refusal) -> None:
+    structlog.get_logger().warning(
+        "certificate-refused",
+        address=address,
+        reason=refusal.reason.value,
+        why=refusal.note or refusal.detail,
+    )

@@ -7,6 +7,7 @@ what is in use stays. Decides about no certificate: that is `credentials.trust`'
 
 from __future__ import annotations
 
+import asyncio
 from typing import TYPE_CHECKING, Final, final
 
 from gateway.app.peers import recheck
@@ -81,12 +82,14 @@ class Renewal:
         self._listener: Listener | None = None
         self._context: ssl.SSLContext | None = None  # to be given to the listener
         self._said_at = float("-inf")
-        self._loop = Periodic("certificates", interval, self._look)
+        self._interval = interval
+        self._lock = asyncio.Lock()  # one look at a time: two would both replace the listener
+        self._loop = Periodic("certificates", lambda: self._interval, self._look)
         self.reloads = 0
         self.failures = 0
         self.ended = 0
-        for domain in domains:
-            domain.on_change = self.apply
+        self._domains: tuple[TrustDomain, ...] = ()
+        self._watch(domains)
 
     def start(self, listener: Listener) -> None:
         """Begin to watch.
@@ -101,9 +104,58 @@ class Renewal:
         """Stop watching."""
         await self._loop.stop()
 
+    def follow(
+        self,
+        interval: float,
+        *,
+        pool: Pool,
+        backends: Mapping[str, Watched[Dated]],
+        bind: Callable[[str, str], None],
+        clients: ClientTrust | None,
+        domains: Iterable[TrustDomain],
+    ) -> None:
+        """Watch what another configuration rests on, in the turn in which that is swapped in.
+
+        Who is no longer believed ends now; for new handshakes, `look` has to follow.
+
+        Args:
+            interval: As for the class, and so are the others.
+            pool: Likewise.
+            backends: Likewise.
+            bind: Likewise.
+            clients: Likewise; there are some if there were some.
+            domains: Likewise.
+        """
+        self._interval = interval
+        self._pool, self._backends, self._bind = pool, backends, bind
+        for name, context in backends.items():
+            pool.renew(name, context.value.context)  # unless it was made under this one
+            if context.value.fingerprint is not None:
+                bind(name, context.value.fingerprint)
+        self._watch(domains)
+        if clients is None or clients is self._clients:
+            return
+        self._clients = clients
+        clients.look(self._report)  # bundles that were fetched since it was made
+        self._context = clients.context
+        self.chains.trust = clients.trust
+        self.ended += recheck(self._connections(), self.chains, self._ended)
+
+    def _watch(self, domains: Iterable[TrustDomain]) -> None:
+        for domain in self._domains:
+            domain.on_change = None
+        self._domains = tuple(domains)
+        for domain in self._domains:
+            domain.on_change = self.apply
+
+    async def look(self) -> None:
+        """Look at everything now."""
+        await self._look()
+
     async def _look(self) -> None:
         try:
-            await self._renew()
+            async with self._lock:
+                await self._renew()
         except Exception as fault:  # noqa: BLE001 - our bug must not end the watching
             self._report("everything", f"a fault of the gateway: {type(fault).__name__}")
 

@@ -25,6 +25,7 @@ if TYPE_CHECKING:
     from pathlib import Path as File
 
     from gateway.app.findings import Findings
+    from gateway.app.parts import Parts
     from gateway.config.authentication import AuthenticationRequirement
     from gateway.config.routing import Requirements as RequirementSettings
     from gateway.config.routing import Route as RouteSettings
@@ -37,17 +38,21 @@ if TYPE_CHECKING:
 MAX_SCHEMA_BYTES = 1024 * 1024
 
 
-def compile_routes(settings: Settings, fingerprint_key: bytes | None, findings: Findings) -> RouteTable:
+def compile_routes(
+    settings: Settings, fingerprint_key: bytes | None, findings: Findings, parts: Parts
+) -> RouteTable:
     """Compile all routes.
 
     Args:
         settings: The settings.
         fingerprint_key: Key of the digests that stand for prompts; None where one process counts alone.
         findings: Takes what is wrong.
+        parts: What is taken over from the configuration that runs.
     """
     routes: list[Route] = []
     priorities = {name: role.priority for name, role in settings.roles.items() if role.priority is not None}
-    challenged = Challenged()  # one for all routes: the same demand is the same challenge
+    # one for all routes, and all their configurations: the same demand is the same challenge
+    challenged = parts.take("challenged", "", None, Challenged)
     for index, route in enumerate(settings.routes):
         compiled = _route(
             route, ("routes", index), settings, fingerprint_key, challenged, priorities, findings

@@ -8,13 +8,16 @@ from __future__ import annotations
 import contextlib
 import os
 import socket
-from typing import TYPE_CHECKING, Self, final
+from typing import TYPE_CHECKING, Final, Self, final
 
 from gateway.credentials.periodic import Periodic
 
 if TYPE_CHECKING:
     from collections.abc import Callable
     from contextlib import AsyncExitStack
+
+
+RELOAD_STATES: Final = ("RELOADING=", "READY=")
 
 
 @final
@@ -28,6 +31,7 @@ class ServiceManager:
 
     def __init__(self, address: str | None = None, watchdog: float | None = None) -> None:
         self._address = f"\0{address[1:]}" if address is not None and address[0] == "@" else address
+        self._is_stopping = False
         self.watchdog = None if address is None else watchdog
 
     @classmethod
@@ -53,8 +57,12 @@ class ServiceManager:
         stack.push_async_callback(beat.stop)
 
     def tell(self, *states: str) -> None:
-        """Send states, `READY=1`; never blocks, never raises: it is not worth stopping for."""
-        if self._address is None:
+        """Send states, `READY=1`; never blocks, never raises: it is not worth stopping for.
+
+        Once `STOPPING=1` was sent no reload that is still under way says that all is ready again.
+        """
+        self._is_stopping = self._is_stopping or "STOPPING=1" in states
+        if self._address is None or (self._is_stopping and states[0].startswith(RELOAD_STATES)):
             return
         with contextlib.suppress(OSError), socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM) as sender:
             sender.setblocking(False)

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, final
 
 import structlog
 
+from gateway.app.named import digest, named
 from gateway.credentials.fetch import Fetcher
 from gateway.credentials.jwks import FileKeySet
 from gateway.credentials.remote import Endpoint, UrlKeySet
@@ -19,11 +20,11 @@ from gateway.shared_signals.subjects import Voice
 
 if TYPE_CHECKING:
     from collections.abc import Awaitable, Callable, Mapping
-    from contextlib import AsyncExitStack
 
     from aiohttp import web
 
     from gateway.app.findings import Findings
+    from gateway.app.parts import Parts
     from gateway.config.schema import Settings
     from gateway.config.signals import Poll, Push, Verification
     from gateway.config.signals import Transmitter as TransmitterSettings
@@ -37,15 +38,15 @@ SLACK = 60.0  # seconds beyond the longest lifetime of a token, for clocks
 
 
 @final
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True, slots=True, eq=False)
 class Feed:
-    """One transmitter, compiled.
+    """One transmitter, compiled; started before it is listened to.
 
     Args:
         settings: As configured.
         transmitter: Who it is, and how far it is believed.
-        keys: Its keys, to be started.
-        fetcher: Asks its servers; to be closed.
+        keys: Its keys.
+        fetcher: Asks its servers.
         push_token: What it must send with a push, or None.
         poll_token: What it asks for with a poll, or None.
         verification_token: What it asks for with a question for a sign of life, or None.
@@ -59,6 +60,15 @@ class Feed:
     poll_token: str | None
     verification_token: str | None
 
+    async def start(self) -> None:
+        """Fetch its keys, and keep them fresh."""
+        await self.keys.start()
+
+    async def stop(self) -> None:
+        """End what is under way."""
+        await self.keys.stop()
+        await self.fetcher.close()
+
 
 def compile_signals(
     settings: Settings,
@@ -66,6 +76,7 @@ def compile_signals(
     clock: Clock,
     findings: Findings,
     report: Callable[[str, KeyNews], None],
+    parts: Parts,
 ) -> tuple[Feed, ...]:
     """Compile the section `identity.signals`.
 
@@ -75,6 +86,7 @@ def compile_signals(
         clock: Time.
         findings: Takes what is wrong.
         report: Told a transmitter's issuer, and what happened to its keys.
+        parts: What is taken over from the configuration that runs.
     """
     lifetimes = [issuer.max_lifetime for issuer in settings.identity.issuers]
     lifetimes += [domain.max_lifetime for domain in settings.identity.trust_domains.values()]
@@ -83,36 +95,45 @@ def compile_signals(
     for index, one in enumerate(settings.identity.signals):
         place: Place = ("identity", "signals", index)
         with findings.at((*place, "jwks"), "give a readable JWK set with usable public keys"):
-            fetcher = Fetcher(clock, networks=one.networks, ca=one.ca)
-            keys = _keys(one, clock, fetcher, partial(report, one.issuer))
-            transmitter = Transmitter(
-                issuer=one.issuer,
-                audience=one.audience,
-                keys=keys,
-                algorithms=frozenset(one.algorithms),
-                voice=Voice(one.speaks_for or (one.issuer,), one.email_claim),
-                memory=longest,
-            )
-
-            secret = partial(_token, findings, place, directory)
-            feeds.append(
-                Feed(
-                    one,
-                    transmitter,
-                    keys,
-                    fetcher,
-                    secret("push", one.push),
-                    secret("poll", one.poll),
-                    secret("verification", one.verification),
-                )
-            )
+            tell = partial(report, one.issuer)
+            origin = one, digest(named(one)), longest
+            make = partial(_feed, one, place, longest, directory, clock, findings, tell)
+            feeds.append(parts.take("feed", one.name, origin, make))
     return tuple(feeds)
 
 
-def _token(
-    findings: Findings, place: Place, directory: Path, key: str, part: Push | Poll | Verification | None
-) -> str | None:
-    return findings.secret((*place, key, "token"), None if part is None else part.token, directory)
+def _feed(
+    one: TransmitterSettings,
+    place: Place,
+    longest: float,
+    directory: Path,
+    clock: Clock,
+    findings: Findings,
+    tell: Callable[[KeyNews], None],
+) -> Feed:
+    fetcher = Fetcher(clock, networks=one.networks, ca=one.ca)
+    keys = _keys(one, clock, fetcher, tell)
+    transmitter = Transmitter(
+        issuer=one.issuer,
+        audience=one.audience,
+        keys=keys,
+        algorithms=frozenset(one.algorithms),
+        voice=Voice(one.speaks_for or (one.issuer,), one.email_claim),
+        memory=longest,
+    )
+
+    def secret(key: str, part: Push | Poll | Verification | None) -> str | None:
+        return findings.secret((*place, key, "token"), None if part is None else part.token, directory)
+
+    return Feed(
+        one,
+        transmitter,
+        keys,
+        fetcher,
+        secret("push", one.push),
+        secret("poll", one.poll),
+        secret("verification", one.verification),
+    )
 
 
 def _keys(
@@ -124,68 +145,101 @@ def _keys(
 
 
 @final
+@dataclass(frozen=True, slots=True, eq=False)
+class Heard:
+    """One transmitter that is listened to, and what does it."""
+
+    feed: Feed
+    receiver: Receiver
+    poller: Poller | None
+    heartbeat: Heartbeat | None
+
+    async def stop(self) -> None:
+        """Ask it nothing any more."""
+        for one in (self.heartbeat, self.poller):
+            if one is not None:
+                await one.stop()
+
+
+@final
 class Listening:
     """Everything that listens to the transmitters of one process.
 
     Args:
-        feeds: The transmitters.
         sink: Where revocations go.
         clock: Time.
+
+    Attributes:
+        endpoints: Handlers of pushes by their path on the operators' listener, as of now.
     """
 
-    def __init__(self, feeds: tuple[Feed, ...], sink: RevocationSink, clock: Clock) -> None:
-        self._feeds = feeds
+    def __init__(self, sink: RevocationSink, clock: Clock) -> None:
+        self.endpoints: dict[str, Callable[[web.Request], Awaitable[web.StreamResponse]]] = {}
+        self._sink = sink
         self._clock = clock
         self._log = structlog.get_logger()
-        self._heartbeats: list[Heartbeat] = []
-        self._receivers = [Receiver(feed.transmitter, sink, clock, self._say) for feed in feeds]
+        self._heard: list[Heard] = []
+        self._taken_before = 0  # from transmitters that are gone
 
     @property
     def taken(self) -> int:
         """Security events taken."""
-        return sum(receiver.taken for receiver in self._receivers)
+        return self._taken_before + sum(one.receiver.taken for one in self._heard)
 
     @property
     def silent(self) -> int:
         """Transmitters that should have been heard, and were not."""
-        return sum(heartbeat.is_silent for heartbeat in self._heartbeats)
+        return sum(one.heartbeat is not None and one.heartbeat.is_silent for one in self._heard)
 
-    async def start(self, stack: AsyncExitStack) -> None:
-        """Fetch keys, begin to poll and to ask for signs of life; `stack` ends it."""
-        for feed, receiver in zip(self._feeds, self._receivers, strict=True):
-            stack.push_async_callback(feed.fetcher.close)
-            stack.push_async_callback(feed.keys.stop)
-            await feed.keys.start()
-            poll, verification = feed.settings.poll, feed.settings.verification
-            fail = partial(self._fail, feed.settings.name)
-            if poll is not None and feed.poll_token is not None:
-                ask = _Asking(feed.fetcher, feed.poll_token)
-                poller = Poller(poll.endpoint.text, ask, receiver, poll.interval, fail)
-                stack.push_async_callback(poller.stop)
-                poller.start()
-            if verification is not None and feed.verification_token is not None:
-                heartbeat = Heartbeat(
-                    verification.endpoint.text,
-                    verification.stream,
-                    _Asking(feed.fetcher, feed.verification_token),
-                    receiver,
-                    self._clock,
-                    verification.interval,
-                    fail,
+    def follow(self, feeds: tuple[Feed, ...]) -> list[Heard]:
+        """Listen to these transmitters from now on; those that were listened to before go on as they are.
+
+        Args:
+            feeds: The transmitters; their keys have been started.
+
+        Returns:
+            Those that are listened to no longer, to be stopped.
+        """
+        known = {id(one.feed): one for one in self._heard}
+        heard = [known.pop(id(feed)) if id(feed) in known else self._begin(feed) for feed in feeds]
+        self._taken_before += sum(one.receiver.taken for one in known.values())
+        self._heard = heard
+        self.endpoints.clear()
+        for one in heard:
+            name = one.feed.settings.name
+            if one.feed.settings.push is not None:
+                self.endpoints[f"/signals/{name}"] = push_handler(
+                    one.receiver, one.feed.push_token, partial(self._reject, name)
                 )
-                self._heartbeats.append(heartbeat)
-                stack.push_async_callback(heartbeat.stop)
-                heartbeat.start()
+        return list(known.values())
 
-    def endpoints(self) -> Mapping[str, Callable[[web.Request], Awaitable[web.StreamResponse]]]:
-        """Return the push endpoints by their path on the operators' listener."""
-        return {
-            f"/signals/{feed.settings.name}": push_handler(
-                receiver, feed.push_token, partial(self._reject, feed.settings.name)
+    async def close(self) -> None:
+        """Listen to nobody any more."""
+        for one in self.follow(()):
+            await one.stop()
+
+    def _begin(self, feed: Feed) -> Heard:
+        receiver = Receiver(feed.transmitter, self._sink, self._clock, self._say)
+        fail = partial(self._fail, feed.settings.name)
+        poll, verification = feed.settings.poll, feed.settings.verification
+        poller: Poller | None = None
+        heartbeat: Heartbeat | None = None
+        if poll is not None and feed.poll_token is not None:
+            ask = _Asking(feed.fetcher, feed.poll_token)
+            poller = Poller(poll.endpoint.text, ask, receiver, poll.interval, fail)
+            poller.start()
+        if verification is not None and feed.verification_token is not None:
+            heartbeat = Heartbeat(
+                verification.endpoint.text,
+                verification.stream,
+                _Asking(feed.fetcher, feed.verification_token),
+                receiver,
+                self._clock,
+                verification.interval,
+                fail,
             )
-            for feed, receiver in zip(self._feeds, self._receivers, strict=True)
-            if feed.settings.push is not None
-        }
+            heartbeat.start()
+        return Heard(feed, receiver, poller, heartbeat)
 
     def _say(self, event: str, facts: Mapping[str, object]) -> None:
         self._log.info(event, **facts)

@@ -15,6 +15,7 @@ from aiohttp import web
 
 from gateway.admin import build_admin, build_admin_runner
 from gateway.app.door import Door, Purpose
+from gateway.app.proposal import answer
 from gateway.app.relay import CALLER
 from gateway.app.report import Report, encode
 from gateway.wire.tasks import spawn
@@ -27,6 +28,7 @@ if TYPE_CHECKING:
     from aiohttp.typedefs import Handler
 
     from gateway.admin import AdminSources
+    from gateway.app.proposal import Taker
     from gateway.observe.chain import Head
     from gateway.observe.families import Family
 
@@ -61,6 +63,7 @@ class Supervised:
         token: str | None,
         families: Callable[[], list[Family]],
         head: Callable[[], Head],
+        taker: Taker,
         stop: Callable[[float], None],
     ) -> None:
         """Begin to answer the supervisor; `stack` ends it.
@@ -71,6 +74,7 @@ class Supervised:
             token: What they must show.
             families: Everything counted; takes milliseconds.
             head: Where the audit chain on disk ends.
+            taker: Takes configurations.
             stop: Told in how many seconds to end when the supervisor is gone.
         """
         app = build_admin(sources, token=token)
@@ -108,6 +112,7 @@ class Supervised:
             {
                 Purpose.REPORT: lambda connection: spawn(report(connection), "report"),
                 Purpose.ADMIN: lambda connection: spawn(admit(connection), "admin"),
+                Purpose.RELOAD: lambda connection: spawn(answer(connection, taker), "reload"),
             },
             gone,
         )

@@ -10,6 +10,8 @@ from __future__ import annotations
 import asyncio
 import signal
 from contextlib import AsyncExitStack, suppress
+from functools import partial
+from pathlib import Path
 from typing import TYPE_CHECKING, Final, final
 
 import msgspec
@@ -18,14 +20,20 @@ import structlog
 from gateway import __version__
 from gateway.admin import AdminSources, build_admin, build_admin_runner
 from gateway.app.admin_listener import start_admin
+from gateway.app.agreement import Agreement
 from gateway.app.bookkeeping import Bookkeeping
 from gateway.app.child import Child, Silent, start
+from gateway.app.file_watch import FileWatch
+from gateway.app.gauges import reload_gauges
 from gateway.app.listening import Entrance
+from gateway.app.origin import Origin
 from gateway.app.process import CUT_OFF_SECONDS
 from gateway.app.relay import Relay
+from gateway.app.reload import Candidate, Reload, note_in
 from gateway.app.restarts import Restarts
 from gateway.app.shares import FIRST
 from gateway.app.totals import Totals
+from gateway.observe.metrics import family_of
 
 if TYPE_CHECKING:
     import socket
@@ -91,6 +99,7 @@ class Supervisor:
     ) -> None:
         self._compilation = compilation
         self._orders = orders
+        self._changing = asyncio.Lock()  # no worker is started while the others change
         self._command = command
         self._clock = clock
         self._manager = manager
@@ -99,6 +108,7 @@ class Supervisor:
         self._totals = Totals(sink)
         self._stop = asyncio.Event()
         self._failure = ""
+        self._reload: Reload | None = None
         self._is_ready = False
         self._ends_at = 0.0
         self._began = clock.tick()
@@ -123,10 +133,11 @@ class Supervisor:
             entrance = Entrance(self._compilation.settings.server.listen)
             stack.callback(entrance.close)
             self.addresses["listen"] = entrance.name
-            await self._open_admin(stack, books)
+            self._reload = reload = self._open_reload(stack, books)
+            await self._open_admin(stack, books, reload)
             for number in (signal.SIGTERM, signal.SIGINT):
                 loop.add_signal_handler(number, self.stop)
-            loop.add_signal_handler(signal.SIGHUP, self._pass_on, signal.SIGHUP)
+            loop.add_signal_handler(signal.SIGHUP, self._hang_up)
             loop.add_signal_handler(signal.SIGCHLD, self._wake)
             stack.callback(self._kill)
             self._manager.keep_alive(stack, lambda: any(self._serving()) or not self._is_ready)
@@ -146,12 +157,14 @@ class Supervisor:
             try:
                 if not slot.sockets:
                     slot.sockets = entrance.open()
-                orders = msgspec.structs.replace(self._orders, number=slot.number)
-                child = start(self._command, orders, slot.sockets, self._clock.tick)
+                async with self._changing:
+                    if self._stop.is_set():
+                        break
+                    orders = msgspec.structs.replace(self._orders, number=slot.number)
+                    slot.child = child = start(self._command, orders, slot.sockets, self._clock.tick)
             except OSError as error:  # no process, no descriptor: as if it had died at once
                 lived, how = 0.0, error.strerror or "no process"
             else:
-                slot.child = child
                 await self._watch(child, slot)
                 lived, how = child.lived, child.bury()
                 self._totals.settle(child)
@@ -230,11 +243,6 @@ class Supervisor:
         for child in self._children():
             child.wake()
 
-    def _pass_on(self, number: signal.Signals) -> None:
-        for child in self._children():
-            if child.report is not None:  # one that has only begun would die of it
-                child.tell(number)
-
     def _kill(self) -> None:
         """Leave nobody and nothing behind, whatever ended us."""
         for slot in self._slots:
@@ -243,7 +251,55 @@ class Supervisor:
                 slot.child.kill()
                 slot.child.bury()
 
-    async def _open_admin(self, stack: AsyncExitStack, books: Bookkeeping) -> None:
+    def _open_reload(self, stack: AsyncExitStack, books: Bookkeeping) -> Reload:
+        reload = Reload(
+            Origin(Path(self._orders.path), self._orders.workers),
+            self._clock,
+            self._log,
+            running=lambda: self._compilation,
+            take=self._take,
+            note=partial(note_in, books.act, self._clock),
+            is_recorded=lambda: books.is_healthy,
+            manager=self._manager,
+        )
+        watch = FileWatch(reload, lambda: self._compilation.settings.server.watch)
+        stack.push_async_callback(reload.close)
+        stack.push_async_callback(watch.stop)
+        watch.start()
+        return reload
+
+    def _hang_up(self) -> None:
+        if self._reload is None or not self._is_ready:
+            self._log.warning("nothing-reloaded", mend="wait until it is ready")
+        else:
+            self._reload.begin("SIGHUP")
+
+    async def _take(self, candidate: Candidate) -> None:
+        """Have all workers take a candidate, those that are started from now on too; or none."""
+        version = candidate.compilation.version
+        async with self._changing:
+            await self._wait_for_starting()
+            agreement = Agreement(self._orders.path, version)
+            try:
+                await agreement.propose(self._children(), candidate.data)
+            except BaseException:
+                agreement.discard()
+                raise
+            self._orders = msgspec.structs.replace(self._orders, configuration=candidate.data)
+            self._compilation = candidate.compilation
+            for child in await agreement.commit():
+                if child.code is None:
+                    self._put_down(child, "worker-stuck")
+
+    async def _wait_for_starting(self) -> None:
+        """Wait until every worker that was started has served, or has died: then it can be asked."""
+        until = self._clock.tick() + START_SECONDS
+        while any(not child.has_served and child.code is None for child in self._children()):
+            if self._clock.tick() > until or self._stop.is_set():
+                break  # it is asked all the same, and does not answer
+            await asyncio.sleep(EAGER_SECONDS)
+
+    async def _open_admin(self, stack: AsyncExitStack, books: Bookkeeping, reload: Reload) -> None:
         compilation = self._compilation
         admin = compilation.settings.admin
         if admin is None:
@@ -252,17 +308,19 @@ class Supervisor:
 
         def metrics() -> bytes:  # runs in a thread
             asyncio.run_coroutine_threadsafe(self._refresh(), loop).result(FRESH_SECONDS + 1.0)
-            return self._totals.render(self._children(), len(self._slots))
+            own = list(map(family_of, reload_gauges(reload)))
+            return self._totals.render(self._children(), len(self._slots), own)
 
         sources = AdminSources(
             readiness=lambda: self._totals.readiness(
                 self._children(), is_ready=self._is_ready, is_recorded=books.is_healthy
             ),
             metrics=metrics,
-            keys=lambda: msgspec.json.decode(compilation.onward.assertions.jwks),
+            keys=lambda: msgspec.json.decode(self._compilation.onward.assertions.jwks),
             status=self._status,
             operations=None,  # a worker answers
             clock=self._clock,
+            configuration=reload,
         )
         relay = Relay(self._doors)
         app = build_admin(sources, token=compilation.admin_token, elsewhere=relay.pass_on)

@@ -35,8 +35,14 @@ class Totals:
         if child.report is not None:
             self._past = merge([self._past, lasting(child.report.families)])
 
-    def render(self, children: Sequence[Child], workers: int) -> bytes:
-        """Return everything as Prometheus text."""
+    def render(self, children: Sequence[Child], workers: int, more: Sequence[Family] = ()) -> bytes:
+        """Return everything as Prometheus text.
+
+        Args:
+            children: The workers that live.
+            workers: How many should.
+            more: What the supervisor counts.
+        """
         serving = sum(child.is_serving for child in children)
         own = [
             Family("workers", "gauge", "Workers that serve.", {"workers": serving}),
@@ -50,7 +56,7 @@ class Totals:
             Family("log_lost_total", "counter", "Log lines lost.", {"log_lost_total": self._sink.lost}),
         ]
         reports = [child.report.families for child in children if child.report is not None]
-        return text(merge([*reports, self._past, own]))
+        return text(merge([*reports, self._past, own, more]))
 
     def readiness(self, children: Sequence[Child], *, is_ready: bool, is_recorded: bool) -> dict[str, bool]:
         """Return what serving needs, over all workers that serve.

@@ -1,8 +1,8 @@
 """One worker of several: takes its orders from the supervisor, and runs a process as anybody would.
 
-The configuration comes with the orders, as the supervisor checked it: a worker that is started again hours
-later runs the same one, whatever stands in the file by then. What the file names (keys, certificates) is
-read anew; if that cannot be used any more the worker does not start, and says why.
+The configuration comes with the orders, as the supervisor checked it and as the others run it: a worker that
+is started again hours later runs the same one, whatever stands in the file by then. What the file names
+(keys, certificates) is read anew; if that cannot be used any more the worker does not start, and says why.
 """
 
 from __future__ import annotations
@@ -15,14 +15,13 @@ from typing import TYPE_CHECKING, Final, final
 
 import msgspec
 
-from gateway.app.compilation import Compilation, compile_settings
 from gateway.app.door import watch_end
+from gateway.app.origin import Origin
 from gateway.app.process import CUT_OFF_SECONDS, Process
-from gateway.app.shares import share_of_worker
 from gateway.app.supervised import ORPHAN_SECONDS, Supervised
-from gateway.config.load import load_bytes
 
 if TYPE_CHECKING:
+    from gateway.app.compilation import Compilation
     from gateway.core.ports import Clock
     from gateway.observe.log import LogSink
 
@@ -80,10 +79,11 @@ def compile_orders(orders: Orders, clock: Clock) -> Compilation:
     Raises:
         ConfigurationError: Something that the configuration names cannot be used any more.
     """
-    path = Path(orders.path)
-    loaded = load_bytes(orders.configuration, path, clock)
-    compilation = compile_settings(loaded, path.parent.absolute(), clock, workers=orders.workers)
-    return share_of_worker(compilation, orders.number, orders.workers)
+    return _origin(orders).compile_data(orders.configuration, clock)[1]
+
+
+def _origin(orders: Orders) -> Origin:
+    return Origin(Path(orders.path), orders.workers, orders.number)
 
 
 async def serve(orders: Orders, compilation: Compilation, clock: Clock, sink: LogSink) -> None:
@@ -95,7 +95,8 @@ async def serve(orders: Orders, compilation: Compilation, clock: Clock, sink: Lo
     door = socket.socket(fileno=orders.door)
     watch_end(door, _give_up)
     listen = [socket.socket(fileno=descriptor) for descriptor in orders.listen]
-    await Process(compilation, clock, sink, supervised=Supervised(door, listen)).run()
+    supervised = Supervised(door, listen)
+    await Process(compilation, clock, sink, origin=_origin(orders), supervised=supervised).run()
 
 
 def _give_up() -> None:

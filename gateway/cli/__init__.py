@@ -28,6 +28,7 @@ COMMANDS: Final = {
     "run": "serve",
     "check": "check a configuration without running it",
     "explain": "what would be decided about a request, and why",
+    "reload": "have a running gateway read its configuration again",
     "certs": "development certificates: init, issue, revoke",
     "token": "development tokens: keys, mint",
     "keys": "gateway keys: create, list, rotate, revoke",

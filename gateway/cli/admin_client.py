@@ -67,14 +67,14 @@ def add_options(parser: argparse.ArgumentParser) -> None:
 class _UnixConnection(http.client.HTTPConnection):
     """HTTP over a unix socket."""
 
-    def __init__(self, path: Path) -> None:
-        super().__init__("localhost", timeout=TIMEOUT)
+    def __init__(self, path: Path, seconds: float) -> None:
+        super().__init__("localhost", timeout=seconds)
         self._path = path
 
     def connect(self) -> None:
         """Connect to the socket of the file system."""
         self.sock = socket.socket(socket.AF_UNIX, socket.SOCK_STREAM)
-        self.sock.settimeout(TIMEOUT)
+        self.sock.settimeout(self.timeout)
         self.sock.connect(str(self._path))
 
 
@@ -112,8 +112,16 @@ class AdminClient:
         """True if what this gateway is told reaches others."""
         return self.settings.state.url.scheme != "memory"
 
-    def ask(self, method: str, path: str, body: object | None = None) -> tuple[int, dict[str, Any]]:
+    def ask(
+        self, method: str, path: str, body: object | None = None, *, seconds: float = TIMEOUT
+    ) -> tuple[int, dict[str, Any]]:
         """Ask once.
+
+        Args:
+            method: Method.
+            path: Path.
+            body: JSON, or None.
+            seconds: How long each step may take.
 
         Returns:
             Status, and the document that was answered.
@@ -125,7 +133,7 @@ class AdminClient:
         data = None if body is None else msgspec.json.encode(body)
         if data is not None:
             headers["Content-Type"] = "application/json"
-        connection = self._connection()
+        connection = self._connection(seconds)
         try:
             connection.connect()
             self._prove(connection)
@@ -140,18 +148,18 @@ class AdminClient:
             connection.close()
         return answer.status, document
 
-    def _connection(self) -> http.client.HTTPConnection:
+    def _connection(self, seconds: float) -> http.client.HTTPConnection:
         listen = self._listen
         if listen.path is not None:
-            return _UnixConnection(listen.path)
+            return _UnixConnection(listen.path, seconds)
         if self._certificate is None:
-            return http.client.HTTPConnection(listen.host, listen.port, timeout=TIMEOUT)
+            return http.client.HTTPConnection(listen.host, listen.port, timeout=seconds)
         context = ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT)
         if self._ca is None:
             context.check_hostname = False  # its very certificate is demanded instead
             context.verify_flags |= ssl.VERIFY_X509_PARTIAL_CHAIN
         context.load_verify_locations(cafile=str(self._ca or self._certificate))
-        return http.client.HTTPSConnection(listen.host, listen.port, timeout=TIMEOUT, context=context)
+        return http.client.HTTPSConnection(listen.host, listen.port, timeout=seconds, context=context)
 
     def _prove(self, connection: http.client.HTTPConnection) -> None:
         """See that it is the gateway, before it gets the token."""

@@ -159,6 +159,9 @@ def describe_action(action: Action, *, is_coloured: bool = False) -> str:
         title = f"\x1b[35m{title}\x1b[0m"
     target = f"{action.target} {action.value}" if action.target else ""
     why = f": {action.reason}" if action.reason else ""
+    if action.configuration:
+        change = printable(f"  {action.previous} -> {action.configuration}")
+        return f"{printable(moment)}  ---  {title}{change}\n{' ' * 26}{printable(f'by {action.by}{why}')}"
     what = "" if action.action == "lifted" else f"  ends {action.cut} running"
     name = f"{action.revocation} "
     if action.limit:

@@ -14,6 +14,7 @@ import uvloop
 
 from gateway.app import worker
 from gateway.app.listening import CannotListen
+from gateway.app.origin import Origin
 from gateway.app.process import Process
 from gateway.app.service_manager import ServiceManager
 from gateway.app.supervisor import CannotStart, Supervisor
@@ -33,7 +34,8 @@ if TYPE_CHECKING:
 
 EPILOG = """\
 Logs JSON lines to the standard output. SIGTERM and SIGINT drain: no new requests, running ones get
-the time that `server.drain` gives them. With more than one worker, a supervisor watches and replaces
+the time that `server.drain` gives them. SIGHUP, or writing the file, has the configuration taken
+anew without a restart (docs/reload.md). With more than one worker, a supervisor watches and replaces
 them, and answers operators for all (docs/workers.md); limits must then be kept in Redis.
 Exit codes: 0 stopped as asked, 1 the configuration may not be run, 2 it could not be started.
 
@@ -68,15 +70,16 @@ def run(options: argparse.Namespace) -> int:
         return 1
     compilation, data = compiled
     if options.workers == 1:
-        return _alone(compilation)
+        return _alone(options.config, compilation)
     return _supervise(options.config, compilation, data, options.workers)
 
 
-def _alone(compilation: Compilation) -> int:
+def _alone(path: Path, compilation: Compilation) -> int:
     clock, sink = SystemClock(), LogSink()
 
     async def serve() -> None:
-        await Process(compilation, clock, sink, manager=ServiceManager.of_environment()).run()
+        manager = ServiceManager.of_environment()
+        await Process(compilation, clock, sink, origin=Origin(path), manager=manager).run()
 
     return _guarded(compilation, clock, sink, lambda: uvloop.run(serve()))
 

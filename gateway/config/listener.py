@@ -94,8 +94,8 @@ class Server(Section):
     flood: Flood = setting({}, "Bounds on what comes from one source.")
     watch: Duration = setting(
         "5s",
-        "How often certificates, keys, authorities and revocation lists are looked at, those of backends "
-        "included. What changed is used without a restart, and open connections are checked against it.",
+        "How often this file, certificates, keys, authorities and revocation lists are looked at, those of "
+        "backends included. What changed is used without a restart, and what is open is checked against it.",
     )
     drain: DurationOrZero = setting("30s", "How long running requests may go on after a stop was asked for.")
 

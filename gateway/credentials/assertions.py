@@ -29,6 +29,19 @@ TYPE: Final = "gateway-assertion+jwt"
 LIFETIME: Final = 60.0  # seconds
 CAPACITY: Final = 20_000
 
+
+def read_signer(private_key: Path | None) -> Signer:
+    """Read the gateway's key from a PEM file; without one, make a key that lives as long as the process.
+
+    Raises:
+        OSError: The file cannot be read.
+        ValueError: It is no key that can sign.
+    """
+    if private_key is None:
+        return Signer(ed25519.Ed25519PrivateKey.generate())
+    return Signer.from_pem(read_bounded(private_key))
+
+
 _Key = tuple[str, str | None, str | None, str | None, str, str, str | None, frozenset[str]]
 
 
@@ -113,12 +126,8 @@ class SignedAssertions:
             OSError: The file cannot be read.
             ValueError: It is no key that can sign.
         """
-        if private_key is None:
-            signer = Signer(ed25519.Ed25519PrivateKey.generate())
-        else:
-            signer = Signer.from_pem(read_bounded(private_key))
         return cls(
-            signer,
+            read_signer(private_key),
             issuer,
             lifetime=lifetime,
             audiences=audiences,

@@ -1,4 +1,4 @@
-"""What somebody did to the gateway, as one JSON object of the audit log: revoked, lifted, granted, reset.
+"""What somebody did to the gateway, as one JSON object of the audit log: revocations, limits, reloads.
 
 The fields and their order are the schema below; docs/audit.md explains each. Who did it is known by the
 digest of a token or by the name of a transmitter, never by the token.
@@ -40,6 +40,8 @@ class Action(msgspec.Struct, omit_defaults=True):
     known: dict[str, str] = {}
     asked: int | None = None
     taken: int | None = None
+    configuration: str = ""
+    previous: str = ""
 
 
 def action(word: str, by: str, now: float, id: str, revocation: Revocation | None, cut: int) -> bytes:
@@ -99,6 +101,25 @@ def adjustment(
     made = Action(utc(now), word, clip(by), target="subject", value=clip(key), reason=reason, limit=limit)
     made.known, made.asked, made.taken = said, asked, taken
     return _written(made)
+
+
+def reload_action(word: str, by: str, now: float, configuration: str, previous: str, reason: str) -> bytes:
+    """Write down that the configuration was changed, or was not.
+
+    Args:
+        word: "reloaded" or "reload-refused".
+        by: Who wanted it.
+        now: Seconds since the epoch.
+        configuration: Version of the one that decides from now on.
+        previous: Version of the one that decided before.
+        reason: Why it was refused.
+
+    Returns:
+        JSON without line ends, safe to print.
+    """
+    return _written(
+        Action(utc(now), word, clip(by), reason=clip(reason), configuration=configuration, previous=previous)
+    )
 
 
 def _written(made: Action) -> bytes:

@@ -1,4 +1,4 @@
-"""The supervisor's chain: what happened to workers, and where their chains end.
+"""The supervisor's chain: what happened to workers, what was done to all, and where their chains end.
 
 The same file, the same format and the same lock as the log of a gateway without workers, whose chain it
 continues; so a second gateway on the same log is kept out either way. Every write ends in a checkpoint,
@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, final
 
 import msgspec
 
-from gateway.observe.chain import Kind, link, link_all, sign
+from gateway.observe.chain import Kind, link, sign
 from gateway.observe.chains import Pin, Statement
 from gateway.observe.journal import Journal
 
@@ -46,12 +46,17 @@ class Ledger:
         self._signer = signer
         self._max_bytes = max_bytes
         self._journal = Journal(path)
-        self._waiting: list[bytes] = list(self._journal.events)
+        self._waiting = [(Kind.EVENT, payload) for payload in self._journal.events]
         self._stated: dict[str, Head] = {}
 
     def note(self, event: str, **facts: int | str) -> None:
         """Keep something that happened, for the next `write`."""
-        self._waiting.append(msgspec.json.encode({"event": event, "time": self._now(), **facts}))
+        payload = msgspec.json.encode({"event": event, "time": self._now(), **facts})
+        self._waiting.append((Kind.EVENT, payload))
+
+    def act(self, action: bytes) -> None:
+        """Keep what somebody did, for the next `write`: see `observe.action`."""
+        self._waiting.append((Kind.ACTION, action))
 
     def is_due(self, heads: Mapping[str, Head]) -> bool:
         """Tell whether there is anything that the chain does not say yet."""
@@ -70,11 +75,14 @@ class Ledger:
         pins = [Pin(name, head.seq, head.hash.hex()) for name, head in heads.items() if head.seq]
         payloads = self._waiting[:count]
         if pins:
-            payloads.append(msgspec.json.encode(Statement(self._now(), pins)))
-        head, lines = link_all(self._journal.head, Kind.EVENT, payloads)
+            payloads.append((Kind.EVENT, msgspec.json.encode(Statement(self._now(), pins))))
+        head, lines = self._journal.head, []
+        for kind, payload in payloads:
+            head, line = link(head, kind, payload)
+            lines.append(line)
         if self._signer is not None and lines:
-            payload = sign(head, self._now(), self._signer.key, self._signer.key_id)
-            head, line = link(head, Kind.CHECKPOINT, payload)
+            signed = sign(head, self._now(), self._signer.key, self._signer.key_id)
+            head, line = link(head, Kind.CHECKPOINT, signed)
             lines.append(line)
         if lines:
             self._journal.write(b"".join(lines), head)

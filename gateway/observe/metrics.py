@@ -52,6 +52,7 @@ class Gauge:
         read: Returns the value; called in another thread, must not block.
         is_counter: True if it only grows.
         fold: What the values of several workers are together.
+        labels: Returns the labels in braces, from closed vocabularies; None: there are none.
     """
 
     name: str
@@ -59,6 +60,7 @@ class Gauge:
     read: Callable[[], float]
     is_counter: bool = False
     fold: Fold = Fold.SUM
+    labels: Callable[[], str] | None = None
 
 
 @final
@@ -166,15 +168,19 @@ class Metrics:
             found.append(Family(name, "counter", meaning, counts))
         for name, field, meaning in _HISTOGRAMS:
             found.append(_histogram(name, meaning, [(route, getattr(one, field)) for route, one in routes]))
-        for gauge in self._gauges:
-            kind: Kind = "counter" if gauge.is_counter else "gauge"
-            value = +gauge.read()  # a truth value becomes a number
-            found.append(Family(gauge.name, kind, gauge.help, {gauge.name: value}, gauge.fold))
+        found += [family_of(gauge) for gauge in self._gauges]
         return found
 
     def _series(self, route: str) -> RouteSeries:
         name = route if len(self._routes) < MAX_ROUTES else "(other)"
         return self._routes.setdefault(name, RouteSeries())
+
+
+def family_of(gauge: Gauge) -> Family:
+    """Read a gauge."""
+    kind: Kind = "counter" if gauge.is_counter else "gauge"
+    sample = gauge.name if gauge.labels is None else gauge.name + gauge.labels()
+    return Family(gauge.name, kind, gauge.help, {sample: +gauge.read()}, gauge.fold)  # + makes truth a number
 
 
 _COUNTERS: Final = (

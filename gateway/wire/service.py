@@ -119,6 +119,18 @@ class Service:
         self._date = b""
         self._date_until = 0.0
 
+    def reconfigure(self, hosts: Iterable[str], timeouts: Timeouts, bounds: ConnectionBounds) -> None:
+        """Hold connections to other rules from now on.
+
+        Heads that an open connection repeats passed the old ones: where hosts or bounds of heads have
+        changed, it ends after the request being served.
+        """
+        old = self.hosts, self.bounds.head, self.bounds.headers
+        self.hosts = frozenset(host.lower().encode() for host in hosts)
+        self.timeouts, self.bounds = timeouts, bounds
+        if old != (self.hosts, bounds.head, bounds.headers):
+            self.retire(lambda _: True)
+
     def welcome(self, connection: Downstream, transport: asyncio.BaseTransport) -> Peer | None:
         """Take a new connection in, or return None: over a bound, or not a peer we take."""
         peer = self._make_peer(transport)

@@ -22,7 +22,7 @@ if TYPE_CHECKING:
 
     from gateway.core.outbound import Outbound
     from gateway.core.route import Bounds
-    from gateway.wire.pool import Endpoint
+    from gateway.wire.endpoint import Endpoint
 
 MAX_HEAD_BYTES = 64 * 1024
 MAX_HEADERS = 128

@@ -123,6 +123,18 @@ class RunningGateway:
         assert found is not None, (name, self.lines[-5:], self.errors)
         return found
 
+    def nth(self, name: str, number: int, seconds: float = 20.0) -> dict[str, Any]:
+        """Wait for one more line of a name than there were; return it."""
+
+        def find() -> list[dict[str, Any]]:
+            return [one for one in self.lines if one.get("event") == name]
+
+        with self._changed:
+            self._changed.wait_for(lambda: len(find()) > number or self.process.poll() is not None, seconds)
+            found = find()
+        assert len(found) > number, (name, self.lines[-5:], self.errors)
+        return found[number]
+
     def records(self) -> list[dict[str, Any]]:
         """Return all records that are on disk now, whole lines only."""
         chains = [self.audit, *worker_files(self.audit)]

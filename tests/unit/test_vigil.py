@@ -112,6 +112,7 @@ class World:
         self.rules = [RoleRule("reader", groups=frozenset({"readers"}))]
         self.opaque: list[OpaqueIssuer] = []
         self.issuers = [Issuer("https://idp", self.keys, "aud", frozenset({"ES256"}))]
+        self.anonymous: frozenset[str] | None = frozenset({"x"})
         self.gateway = self.line.gateway
         self.swap()
         self.vigil = Vigil(self.gateway)
@@ -128,7 +129,7 @@ class World:
             domains=[Domain("example.org", self.domain, "aud")],
             roles=RoleMap(self.rules),
             revocations=self.held,
-            anonymous_roles=frozenset({"x"}),
+            anonymous_roles=self.anonymous,
         )
         runtime = replace(self.line.runtime(), identification=identification, routes=RouteTable(routes))
         self.gateway.runtime = runtime
@@ -361,6 +362,47 @@ def test_who_was_identified_while_the_route_went_is_looked_at(world: World) -> N
     world.sweep()
 
     assert ["route-unknown"] == reasons(cut)
+
+
+def test_a_route_that_is_gone_may_have_let_it_finish(world: World) -> None:
+    """By its own `continuous`; until its credential expires all the same, however long that takes."""
+    world.swap(continuous=Continuous(ends_by_policy=False))
+    finishing = world.run()
+    finishing_ex = next(iter(world.gateway.running.values()))
+    finishing_ex.route = world.gateway.runtime.routes.routes[0]
+    world.sweep()
+    world.swap(routes=[])
+    world.sweep()
+    world.sweep()
+    assert [] == finishing.refusals
+    world.line.clock.now = WALL + 100
+    world.swap(name="other")
+    world.sweep()
+
+    assert ["token-expired"] == reasons(finishing)
+
+
+@pytest.mark.parametrize(
+    ("identity", "reason"),
+    [
+        (replace(ADA, key="anonymous|1", token=None, methods=(), issuer=""), "credential-missing"),
+        (replace(ADA, methods=("opaque",), signing_key=None), "token-issuer-unknown"),
+        (ADA, "token-issuer-unknown"),
+    ],
+)
+def test_who_is_no_longer_taken_ends_at_once(world: World, identity: Identity, reason: str) -> None:
+    """Callers without credentials, tokens of an issuer that is gone: whatever the route lets finish."""
+    finishing = Continuous(ends_by_policy=False)
+    world.opaque = [OpaqueIssuer(world.issuers[0], Asked())]
+    world.swap(continuous=finishing)
+    cut = world.run(identity)
+    world.sweep()
+    assert [] == cut.refusals
+    world.issuers, world.opaque, world.anonymous = [], [], None
+    world.swap(continuous=finishing)
+    world.sweep()
+
+    assert [reason] == reasons(cut)
 
 
 def test_roles_are_those_of_the_new_configuration(world: World) -> None:

@@ -19,7 +19,8 @@ from gateway.credentials.clock import SystemClock
 from gateway.credentials.development import DevelopmentPki
 from gateway.credentials.tls import client_context
 from gateway.wire.downstream import Downstream
-from gateway.wire.pool import BackendSettings, EndpointSettings, Pool
+from gateway.wire.endpoint import BackendSettings, EndpointSettings
+from gateway.wire.pool import Pool
 from gateway.wire.service import Service
 from tests.doubles.line import CERTIFICATE, PATH, Line
 from tests.wire.world import CHUNKED, PATIENCE, Backend, Client, Connection

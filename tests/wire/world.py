@@ -21,7 +21,8 @@ from gateway.core.refusal import Refused
 from gateway.core.route import Bounds, Requirements, Route
 from gateway.stages.reserve import NOTHING
 from gateway.wire.downstream import Downstream
-from gateway.wire.pool import BackendSettings, EndpointSettings, Pool
+from gateway.wire.endpoint import BackendSettings, EndpointSettings
+from gateway.wire.pool import Pool
 from gateway.wire.service import ConnectionBounds, Service, Timeouts
 
 if TYPE_CHECKING:

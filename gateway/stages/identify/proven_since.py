@@ -24,6 +24,7 @@ if TYPE_CHECKING:
 TOKENS: Final = frozenset({"jwt", "opaque"})
 SPIFFE: Final = "spiffe://"  # and the trust domain's name: the issuer of JWT-SVIDs
 
+NOBODY: Final = Refusal(Reason.CREDENTIAL_MISSING, "Callers without credentials are no longer accepted here.")
 ISSUER_GONE: Final = Refusal(Reason.TOKEN_ISSUER_UNKNOWN, "The token's issuer is no longer accepted here.")
 NO_KEY: Final = Refusal(Reason.KEY_UNKNOWN, "The key is no longer accepted here.")
 ENDED: Final = Refusal(Reason.KEY_EXPIRED, "The key has expired, or was replaced by a new one.")
@@ -37,7 +38,7 @@ def revoked(found: Revocation) -> Refusal:
 
 
 def unkeyed(identity: Identity, peer: Peer, methods: Identification, now: float) -> Refusal | None:
-    """Tell whether the key that a token was verified with is gone, or its issuer, or a gateway key.
+    """Tell whether what proved an identity is gone: a token's key or issuer, a gateway key.
 
     Args:
         identity: Who was proven.
@@ -46,9 +47,11 @@ def unkeyed(identity: Identity, peer: Peer, methods: Identification, now: float)
         now: Seconds since the epoch.
 
     Returns:
-        `TOKEN_ISSUER_UNKNOWN`, `TOKEN_KEY_UNKNOWN`, `KEY_UNKNOWN`, `KEY_EXPIRED` or `KEY_BINDING`; None if
-        all are there, or no key was involved.
+        `TOKEN_ISSUER_UNKNOWN`, `TOKEN_KEY_UNKNOWN`, `KEY_UNKNOWN`, `KEY_EXPIRED`, `KEY_BINDING` or
+        `CREDENTIAL_MISSING`; None if all is there, or nothing of that kind was involved.
     """
+    if identity.is_anonymous:
+        return NOBODY if methods.anonymous_roles is None else None
     if identity.key_id is not None:
         key = None if methods.keys is None else methods.keys.find(identity.key_id)
         return _over(identity, key, now) or (key and check_place(key, peer.certificate, peer.address))

@@ -15,7 +15,8 @@ import msgspec
 import pytest
 from structlog.testing import capture_logs
 
-from gateway.app.process import Process
+from gateway.app.ground import open_audit
+from gateway.app.process import Process, _refuse_certificate
 from gateway.app.service_manager import ServiceManager
 from gateway.cli import main
 from gateway.core.refusal import Reason, Refusal
@@ -302,15 +303,14 @@ async def test_a_taken_address_is_named(which: str, directory: Directory, sink: 
     assert answer.endswith(b"ok\n")
 
 
-async def test_what_operators_must_hear(directory: Directory, sink: LogSink) -> None:
+async def test_what_operators_must_hear(directory: Directory) -> None:
     """A lost audit log with what to do about it, its return, and certificates against our rules."""
-    process = Process(directory.compile(simple()), CLOCK, sink)
     with capture_logs() as lines:
         async with AsyncExitStack() as stack:
-            audit = process._open_audit(stack)
+            audit = open_audit(stack, directory.compile(simple()), CLOCK, is_worker=False)
             audit._report(is_healthy=False)
             audit._report(is_healthy=True)
-            process._refused_certificate("10.0.0.1", Refusal(Reason.CERTIFICATE_REFUSED, note="two names"))
+            _refuse_certificate("10.0.0.1", Refusal(Reason.CERTIFICATE_REFUSED, note="two names"))
 
     assert [("audit-lost", "error"), ("audit-back", "info"), ("certificate-refused", "warning")] == [
         (line["event"], line["log_level"]) for line in lines

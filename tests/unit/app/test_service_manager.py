@@ -108,3 +108,14 @@ async def test_a_watchdog_is_fed_while_all_is_well(systemd: socket.socket) -> No
         systemd.recv(100)
 
     assert [b"WATCHDOG=1"] * 2 == fed
+
+
+def test_nothing_is_ready_again_once_it_stops(systemd: socket.socket) -> None:
+    """A reload that is under way at the end must not take the end back; signs of life go on."""
+    manager = ServiceManager(systemd.getsockname())
+    for states in (("RELOADING=1", "MONOTONIC_USEC=1"), ("STOPPING=1",), ("READY=1",), ("WATCHDOG=1",)):
+        manager.tell(*states)
+
+    assert [b"RELOADING=1\nMONOTONIC_USEC=1", b"STOPPING=1", b"WATCHDOG=1"] == [
+        systemd.recv(100) for _ in range(3)
+    ]

@@ -101,7 +101,6 @@ async def test_it_serves_and_stops(directory: Directory, sink: LogSink, shared: 
                 answer = await ask(supervisor.addresses["listen"])
                 where = supervisor.addresses["admin"]
                 ready = json(await ask(where, "/readyz"))
-                supervisor._pass_on(signal.SIGHUP)
                 while SERVED_ONE not in await ask(where, "/metrics"):  # written some milliseconds later
                     pass
                 [first, _] = supervisor._children()

@@ -32,7 +32,7 @@ def test_a_configuration_that_may_be_run(directory: Directory, capsys: pytest.Ca
 
     assert 0 == code
     assert said.out.startswith(f"{directory.path}/gateway.yaml: fine; 4 routes, 4 backends, version ")
-    assert directory.load().digest[:16] in said.out
+    assert directory.compile().version in said.out
     assert "error" not in said.err
 
 

@@ -16,7 +16,8 @@ from gateway.core.ports import ClientGone
 from gateway.core.refusal import Refused
 from gateway.core.route import Bounds
 from gateway.wire.driver import Driver
-from gateway.wire.pool import BackendSettings, EndpointSettings, Pool
+from gateway.wire.endpoint import BackendSettings, EndpointSettings
+from gateway.wire.pool import Pool
 from tests.doubles.line import Line
 from tests.unit.stages.authorize.material import an_identity
 from tests.unit.wire.parts import FakeTransport, turn
