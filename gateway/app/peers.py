@@ -5,6 +5,8 @@ from __future__ import annotations
 from _ssl import ENCODING_DER
 from typing import TYPE_CHECKING, Any, Final, Protocol, final
 
+import structlog
+
 from gateway.core.identity import Peer
 from gateway.core.refusal import Reason, Refusal, Source
 
@@ -113,3 +115,13 @@ def recheck(connections: Iterable[Downstream], chains: Chains, report: Callable[
         elif certificate != peer.certificate:  # another path, which may end earlier
             connection.peer = Peer(peer.address, peer.port, certificate, peer.tls)
     return ended
+
+
+def say_refused(address: str, refusal: Refusal) -> None:
+    """Say in the log whose certificate was refused, and why."""
+    structlog.get_logger().warning(
+        "certificate-refused",
+        address=address,
+        reason=refusal.reason.value,
+        why=refusal.note or refusal.detail,
+    )

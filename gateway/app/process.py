@@ -34,7 +34,7 @@ from gateway.app.granter import make_granter
 from gateway.app.ground import Ground, open_ground
 from gateway.app.listener import Listener
 from gateway.app.listening import said, written
-from gateway.app.peers import Peers
+from gateway.app.peers import Peers, say_refused
 from gateway.app.reload import Candidate, Reload, note_in
 from gateway.app.renewal import Renewal
 from gateway.app.revoker import Revoker
@@ -61,7 +61,6 @@ if TYPE_CHECKING:
     from gateway.app.revocations import Keeper
     from gateway.app.supervised import Supervised
     from gateway.core.ports import Clock
-    from gateway.core.refusal import Refusal
     from gateway.observe.audit import AuditLog
     from gateway.observe.log import LogSink
     from gateway.wire.service import Service
@@ -181,7 +180,7 @@ class Process:
         observer = self._make_observer(ground.audit, metrics, self._open_traces(stack))
         stack.callback(observer.flush)
         gateway = Gateway(make_runtime(compilation, self._clock, ground, pool, observer))
-        service = make_service(compilation.settings, gateway, Peers(renewal.chains, _refuse_certificate))
+        service = make_service(compilation.settings, gateway, Peers(renewal.chains, say_refused))
         stack.callback(service.close)
         renewal.apply()  # bundles that were fetched meanwhile
         vigil = self._open_watch(stack, gateway, ground.keeper, service)
@@ -267,8 +266,10 @@ class Process:
 
     def commit(self, prepared: Prepared) -> None:
         """Let another configuration decide. See `proposal.Taker`."""
+        self._compilation = (
+            prepared.compilation
+        )  # first, as the swap is in there: what decides is said rightly
         self._running().commit(prepared)
-        self._compilation = prepared.compilation
         if self._supervised is not None:
             self._log.info("worker-reloaded", configuration=self._compilation.version)
 
@@ -392,12 +393,3 @@ class Process:
         until = self._clock.tick() + CUT_OFF_SECONDS
         while service.active and self._clock.tick() < until:  # noqa: ASYNC110 - each has a record to write
             await asyncio.sleep(0)
-
-
-def _refuse_certificate(address: str, refusal: Refusal) -> None:
-    structlog.get_logger().warning(
-        "certificate-refused",
-        address=address,
-        reason=refusal.reason.value,
-        why=refusal.note or refusal.detail,
-    )

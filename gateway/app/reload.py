@@ -175,7 +175,8 @@ class Reload:
         except Exception as fault:  # noqa: BLE001 - our bug: the last good one goes on
             self._log.error("fault", fault=type(fault).__qualname__, frames=frames(fault))
             message = f"a fault of the gateway: {type(fault).__name__}"
-            return Verdict("refused", held.version, held.version, (self._problem(message, KEPT),))
+            now = self._running().version  # the bug may have come after the swap
+            return Verdict("refused", now, held.version, (self._problem(message, KEPT),))
         return Verdict("accepted", candidate.compilation.version, held.version)
 
     def _warn(self, warnings: tuple[Problem, ...]) -> None:

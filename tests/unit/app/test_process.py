@@ -16,7 +16,8 @@ import pytest
 from structlog.testing import capture_logs
 
 from gateway.app.ground import open_audit
-from gateway.app.process import Process, _refuse_certificate
+from gateway.app.peers import say_refused
+from gateway.app.process import Process
 from gateway.app.service_manager import ServiceManager
 from gateway.cli import main
 from gateway.core.refusal import Reason, Refusal
@@ -310,7 +311,7 @@ async def test_what_operators_must_hear(directory: Directory) -> None:
             audit = open_audit(stack, directory.compile(simple()), CLOCK, is_worker=False)
             audit._report(is_healthy=False)
             audit._report(is_healthy=True)
-            _refuse_certificate("10.0.0.1", Refusal(Reason.CERTIFICATE_REFUSED, note="two names"))
+            say_refused("10.0.0.1", Refusal(Reason.CERTIFICATE_REFUSED, note="two names"))
 
     assert [("audit-lost", "error"), ("audit-back", "info"), ("certificate-refused", "warning")] == [
         (line["event"], line["log_level"]) for line in lines
