@@ -7,7 +7,6 @@ is `endpoint`'s.
 from __future__ import annotations
 
 import asyncio
-import ssl
 from typing import TYPE_CHECKING, final
 
 from gateway.core.refusal import Reason, Refused
@@ -16,6 +15,7 @@ from gateway.wire.endpoint import Endpoint
 from gateway.wire.turnstile import Turnstile
 
 if TYPE_CHECKING:
+    import ssl
     from collections.abc import Iterable, Mapping, Sequence
 
     from gateway.core.outbound import Outbound
