@@ -1,6 +1,8 @@
-"""What budgets cost: CPU per request, round trips per thousand requests, memory per identity.
+"""What limits and budgets cost: CPU per request, round trips per thousand requests, memory per identity.
 
-    python benchmarks/budgets.py [memory|redis]
+    python benchmarks/budgets.py [memory|redis|heads]
+
+`heads` are the limits that the head of a request is charged by: two rates and a concurrency per identity.
 
 Redis is started by the program itself, on a free port. CPU is that of this process alone.
 """
@@ -17,11 +19,16 @@ import uvloop
 
 from gateway.core.budgets import Budget, Dimension, Hold, Key, Measure
 from gateway.core.calendars import Calendar, Window
+from gateway.core.limits import ConcurrencyLimit, RateLimit, RouteLimits
 from gateway.credentials.clock import SystemClock
 from gateway.state.address import parse
+from gateway.state.connection import Connection
 from gateway.state.link import Server
+from gateway.state.memory import MemoryStore
 from gateway.state.memory_budgets import MemoryBudgets
+from gateway.state.redis import RedisStore
 from gateway.state.redis_budgets import RedisBudgets
+from gateway.state.redis_shares import RedisShares
 from tests.servers import PASSWORD, USER, RunningServer, redis_binary, valkey_binary
 
 PER = (Key(Dimension.IDENTITY),)
@@ -85,39 +92,140 @@ async def redis():
         clock = SystemClock()
         where = Server(parse(f"redis://{USER}@127.0.0.1:{server.port}"), PASSWORD.encode(), timeout=5.0)
         for identities in (1, 10, 10_000):
-            budgets = RedisBudgets(where, MemoryBudgets(clock), clock)
-            await budgets.start()
+            shares = RedisShares(where, clock)
+            budgets = RedisBudgets(shares, MemoryBudgets(clock))
+            await shares.start()
             keys = [f"{identities}-{n}" for n in range(identities)]
             requests = 20_000
             rate = 2_000
-            began, cpu, asked = clock.tick(), time.process_time(), budgets.asked
+            began, cpu, asked = clock.tick(), time.process_time(), shares.asked
             trips = 0
             for n in range(requests):
-                before = budgets.asked
+                before = shares.asked
                 await one(budgets, ONE, keys[n % identities])
-                trips += budgets.asked > before
+                trips += shares.asked > before
                 if n % 20 == 19:  # at a steady pace, so that reports come between
                     await asyncio.sleep(max(0.0, began + n / rate - clock.tick()))
             used = time.process_time() - cpu
-            sent = budgets.asked - asked
+            sent = shares.asked - asked
             print(
                 f"redis, {identities:>6,} identities, {rate} requests/s: {trips / requests * 1000:7.1f} round trips and "
                 f"{sent / requests * 1000:7.1f} commands per 1,000 requests, {used / requests * 1e6:6.2f} us CPU per request"
             )
-            await budgets.stop()
-        budgets = RedisBudgets(where, MemoryBudgets(clock), clock)
-        await budgets.start()
+            await shares.stop()
+        shares = RedisShares(where, clock)
+        budgets = RedisBudgets(shares, MemoryBudgets(clock))
+        await shares.start()
         for _ in range(2000):
             await one(budgets, ONE, "hot")
         hot = min([await timed(budgets, ONE, ["hot"] * 5_000) for _ in range(4)])
         cold = await timed(budgets, ONE, [f"cold{n}" for n in range(5_000)])
         print(f"redis: hot {hot:.2f} us, cold {cold:.2f} us CPU per request, one at a time")
-        await budgets.stop()
+        await shares.stop()
     finally:
         server.stop()
 
 
+HEADS = RouteLimits(
+    "chat",
+    (RateLimit("m", 10**6, 60.0, 10**6), RateLimit("h", 10**7, 3600.0, 10**7)),
+    ConcurrencyLimit("c", 100),
+)
+
+
+def make_store(where, clock):
+    return RedisStore(RedisShares(where, clock), MemoryStore(clock))
+
+
+async def admitted(store, key):
+    ledger = await store.admit(key, HEADS)
+    if ledger.refused is not None:
+        sys.exit(f"refused: {ledger.refused}")
+    store.settle(ledger)
+
+
+async def cpu_of(store, keys):
+    before = time.process_time()
+    for key in keys:
+        await admitted(store, key)
+    return (time.process_time() - before) / len(keys) * 1e6
+
+
+async def paced(store, identities, requests=20_000, rate=2_000):
+    """Send requests at a steady pace, so that reports come between; CPU of sending alone is not apart."""
+    keys = [f"{identities}-{n}" for n in range(identities)]
+    clock = SystemClock()
+    commands, trips = Commands(store), 0
+    began, cpu = clock.tick(), time.process_time()
+    for n in range(requests):
+        before = commands.waited
+        await admitted(commands, keys[n % identities])
+        trips += commands.waited > before
+        if n % 20 == 19:
+            await asyncio.sleep(max(0.0, began + n / rate - clock.tick()))
+    used = time.process_time() - cpu
+    print(
+        f"heads, {identities:>6,} identities, {rate} requests/s: {trips / requests * 1000:7.1f} round trips and "
+        f"{commands.sent / requests * 1000:7.1f} commands per 1,000 requests, {used / requests * 1e6:6.2f} us CPU per request"
+    )
+
+
+class Commands:
+    """A store, and how often its connection was written to while a claim waited, or at all."""
+
+    def __init__(self, store):
+        self.store = store
+        self.sent = self.waited = 0
+        send = Connection.send
+
+        def counted(connection, command, receiver):
+            self.sent += 1
+            send(connection, command, receiver)
+
+        Connection.send = counted
+        self.settle = store.settle
+
+    async def admit(self, key, limits):
+        before = self.sent
+        ledger = await self.store.admit(key, limits)
+        self.waited += self.sent > before
+        return ledger
+
+
+async def heads():
+    clock = SystemClock()
+    memory = MemoryStore(clock)
+    await cpu_of(memory, ["k"] * 1000)
+    hot = min([await cpu_of(memory, ["k"] * 20_000) for _ in range(7)])
+    cold = min([await cpu_of(memory, [f"c{turn}-{n}" for n in range(5_000)]) for turn in range(5)])
+    print(f"heads in memory: hot {hot:.2f} us, cold {cold:.2f} us per request (admit and settle)")
+    server = RunningServer(redis_binary() or valkey_binary(), Path(tempfile.mkdtemp()))
+    server.start()
+    where = Server(parse(f"redis://{USER}@127.0.0.1:{server.port}"), PASSWORD.encode(), timeout=5.0)
+    store = make_store(where, clock)
+    await store.start()
+    try:
+        for _ in range(3000):
+            await admitted(store, "hot")
+        hot = min([await cpu_of(store, ["hot"] * 5_000) for _ in range(7)])
+        cold = min([await cpu_of(store, [f"c{turn}-{n}" for n in range(3_000)]) for turn in range(4)])
+        print(f"heads in Redis: hot {hot:.2f} us, cold {cold:.2f} us CPU per request, one at a time")
+        piped = []
+        for turn in range(4):
+            before = time.process_time()
+            for first in range(0, 3_200, 16):
+                await asyncio.gather(*(admitted(store, f"p{turn}-{n}") for n in range(first, first + 16)))
+            piped.append((time.process_time() - before) / 3_200 * 1e6)
+        print(f"heads in Redis: cold {min(piped):.2f} us CPU per request, sixteen at once")
+        for identities in (1, 10, 10_000):
+            await asyncio.sleep(3.0)  # until what went before is reported
+            await paced(store, identities)
+    finally:
+        await store.stop()
+        server.stop()
+
+
 if __name__ == "__main__":
-    what = sys.argv[1:] or ["memory", "redis"]
+    what = sys.argv[1:] or ["memory", "redis", "heads"]
     for each in what:
-        uvloop.run({"memory": memory, "redis": redis}[each]())
+        uvloop.run({"memory": memory, "redis": redis, "heads": heads}[each]())

@@ -38,7 +38,7 @@ class Measure(Enum):
     @property
     def is_level(self) -> bool:
         """True if it is held for a time and then given back whole."""
-        return self in {Measure.CONCURRENT, Measure.STREAMS}
+        return self is Measure.CONCURRENT or self is Measure.STREAMS
 
 
 @final

@@ -62,21 +62,25 @@ class Drawn:
         self.reset = reset
 
 
+KIND: Final = (int, int, int, int, int, bytes)
+
+
 def read(reply: object, count: int) -> list[Drawn] | None:
     """Read the script's answer about so many accounts; None: what is not understood grants nothing."""
-    if not isinstance(reply, list) or len(reply) != 1 + FIELDS * count or reply[0] not in {0, 1}:
+    if (
+        not isinstance(reply, list)
+        or tuple(map(type, reply)) != (int, *KIND * count)
+        or reply[0] not in {0, 1}
+    ):
         return None
     answers = []
     for at in range(1, len(reply), FIELDS):
-        match reply[at : at + FIELDS]:
-            case [int(drawn), int(room), int(used), int(idle), int(allowance), bytes(text)]:
-                try:
-                    reset = float(text)
-                except ValueError:
-                    return None
-            case _:
-                return None
-        if min(drawn, used, idle, allowance) < 0 or not 0.0 <= reset < inf:
+        drawn, room, used, idle, allowance, text = reply[at : at + FIELDS]
+        try:
+            reset = float(text)
+        except ValueError:
+            return None
+        if drawn < 0 or used < 0 or idle < 0 or allowance < 0 or not 0.0 <= reset < inf:
             return None
         answers.append(Drawn(drawn, room, used, idle, allowance, reset))
     return answers

@@ -171,6 +171,9 @@ class RedisShares:
             groups.setdefault(part.share.tag, []).append(part)
         for part in ahead:
             groups.setdefault(part.share.tag, []).append(part)
+        if len(groups) == 1:  # the common case
+            together.missing = 1
+            return [self.ask(connection, [*parts, *ahead], now, together.one)]
         asks = []
         waiting = {part.share.tag for part in parts if part.need}
         for tag in sorted(groups, key=waiting.__contains__):
@@ -243,17 +246,24 @@ class RedisShares:
             shares: Of which shares; one command per hash tag.
             is_idle: True if none of them will be needed soon.
         """
+        now = self.clock.tick()
+        parts = []
+        for share in shares:
+            part = Part(share)
+            part.back = share.surplus(now, is_idle=is_idle or share.is_idle)
+            parts.append(part)
+        self._send(parts, now)
+
+    def _send(self, parts: Iterable[Part], now: float) -> None:
+        """Send reports, one command per hash tag."""
         connection = self.link.connection
         if connection is None:
             return
-        now = self.clock.tick()
         groups: dict[bytes, list[Part]] = {}
-        for share in shares:
-            part = Part(share, 0, 0 if is_idle else share.lacking())
-            part.back = share.surplus(now, is_idle=is_idle or share.is_idle)
-            groups.setdefault(share.tag, []).append(part)
-        for parts in groups.values():
-            self.ask(connection, parts, now)
+        for part in parts:
+            groups.setdefault(part.share.tag, []).append(part)
+        for group in groups.values():
+            self.ask(connection, group, now)
 
     def flush(self) -> None:
         """Report whatever has to be reported. Sends; waits for nothing."""
@@ -268,24 +278,34 @@ class RedisShares:
         dirty = list(self._dirty)
         self._dirty = {}
         for first in range(0, len(dirty), BATCH):
-            self.report([share for share in dirty[first : first + BATCH] if self._look(share, seconds)])
+            now = self.clock.tick()
+            parts = [self._look(share, seconds, now) for share in dirty[first : first + BATCH]]
+            self._send([part for part in parts if part is not None], now)
             yield min(1.0, BATCH / len(dirty))
 
-    def _look(self, share: Share, seconds: float) -> bool:
-        """Take note of a share's pace; return True if there is something to report."""
-        now = self.clock.tick()
+    def _look(self, share: Share, seconds: float, now: float) -> Part | None:
+        """Take note of a share's pace; return what there is to report."""
         share.look(seconds)
-        is_holding = share.running > 0 or share.drawn > share.spent
-        is_due = now - share.sent > RENEW_AFTER and is_holding
-        is_due = is_due or (share.is_level and share.slack > 0)  # others may have been short of it
         if share.pace or not share.is_over:
             self._dirty[share] = None
-        is_due = is_due or share.surplus(now, is_idle=share.is_idle) > 0 or share.lacking() > 0
-        return is_due or not share.is_reported
+        want = share.lacking()
+        back = share.surplus(now, is_idle=share.is_idle)
+        if share.is_reported and not want and not back and not self._is_due(share, now):
+            return None
+        part = Part(share, 0, want)
+        part.back = back
+        return part
+
+    def _is_due(self, share: Share, now: float) -> bool:
+        """Tell whether a share has to be renewed, or others may have been short of what lies idle in it."""
+        if share.is_level and share.slack:
+            return True
+        return now - share.sent > RENEW_AFTER and (share.running > 0 or share.drawn > share.spent)
 
     def touch(self, share: Share) -> None:
         """Look at a share with the next flush; what may not be kept idle goes back at once."""
-        self._dirty[share] = None
+        if share.pace or not share.is_over:
+            self._dirty[share] = None
         if share.is_level and share.slack > share.allowance:
             self.report((share,))
 

@@ -16,7 +16,7 @@ if TYPE_CHECKING:
     from collections.abc import Iterator
 
     from gateway.core.budgets import Budget
-    from gateway.state.accounts import Accounts
+    from gateway.state.accounts import Accounts, Terms
 
 LEASE_SECONDS: Final = 15.0
 """After so long without a word from us the server gives our share to others."""
@@ -42,10 +42,9 @@ class Share:
     """A share. All amounts are in the smallest unit of the budget's measure.
 
     Args:
-        budget: Of which budget, or of which limit as one.
+        terms: Of which budget, or of which limit as one.
         key: Whose account.
         tag: What the keys of all accounts of that key begin with.
-        place: The account's key in the store.
         name: Of the lease; no other share ever has it.
         seen: When it was last asked for, monotonic seconds.
     """
@@ -76,15 +75,15 @@ class Share:
         "times",
     )
 
-    def __init__(self, budget: Budget, key: str, tag: bytes, place: bytes, name: str, seen: float) -> None:
-        self.budget = budget
+    def __init__(self, terms: Terms, key: str, tag: bytes, name: str, seen: float) -> None:
+        self.budget = terms.budget
         self.key = key
         self.tag = tag
-        self.place = place
+        self.place = tag + terms.digest
         self.name = name
         self.seen = seen
-        self.is_level = budget.measure.is_level
-        self.terms = terms_of(budget)
+        self.is_level = terms.is_level
+        self.terms = terms
         self.drawn = 0
         self.spent = 0
         self.confirmed = 0  # of what was spent, what the server is known to know
@@ -103,25 +102,28 @@ class Share:
         )
         self.is_reported = True  # False: the server does not know all yet
 
-    def change(self, budget: Budget, now: float) -> None:
+    def change(self, terms: Terms, now: float) -> None:
         """Go on under the budget of another configuration: what was used stays used."""
+        budget = terms.budget
         if self.budget != budget:
             self.is_changed = True
             self.allowance = 0
             self.arrival = now + (self.spent - self.confirmed) * budget.interval  # late rather than early
-            self.terms = terms_of(budget)
+        self.terms = terms
         self.budget = budget
 
     def left(self, now: float) -> int:
         """Return what can be set aside without asking: nothing if the server may have given it away."""
         if self.is_changed or now - self.sent > TRUSTED_SECONDS:
             return 0
-        return self.slack
+        left = self.drawn - self.spent - self.running
+        return left if left > 0 else 0  # noqa: FURB136 - called for every limit of every request
 
     @property
     def slack(self) -> int:
         """What was drawn, and is neither spent nor set aside."""
-        return max(0, self.drawn - self.spent - self.running)
+        left = self.drawn - self.spent - self.running
+        return left if left > 0 else 0  # noqa: FURB136 - as above
 
     def take(self, amount: int) -> None:
         """Set an amount aside."""
@@ -177,7 +179,7 @@ class Share:
 
     def lacking(self) -> int:
         """Return how much to draw in the background, so that no request has to wait for it."""
-        if self.is_level or self.slack >= self.pace * LOW:
+        if self.is_level or self.pace == 0.0 or self.slack >= self.pace * LOW:
             return 0
         return max(0, int(self.pace * AHEAD) - self.slack)
 
@@ -220,7 +222,7 @@ class Share:
             want: Units beside them.
             back: Units given back.
         """
-        terms, calendar = self.terms, self.budget.calendar
+        terms, calendar = self.terms.text, self.budget.calendar
         if calendar is not None:
             first, finish, later = calendar.span(wall)
             terms = f"calendar {self.budget.quota} {first!r} {finish!r} {later!r}"
@@ -230,14 +232,7 @@ class Share:
         ).encode()
 
 
-def terms_of(budget: Budget) -> str:
-    """Write what the script has to know of a budget; of a calendar's windows it learns with each command."""
-    if budget.measure.is_level:
-        return f"level {budget.quota} 0 0 0"
-    return f"rolling {budget.quota} {budget.period!r} {budget.interval!r} {budget.longest!r}"
-
-
-SWEEP: Final = 4
+SWEEP: Final = 2
 """Shares looked at per new share: more than one, so that the idle shrink faster than they grow."""
 
 SWEEP_WHEN_FULL: Final = 64
@@ -283,7 +278,7 @@ class Shares:
             return self._make(place, budget, key, now)
         share.seen = now  # so that none of one claim makes room for another
         if share.budget is not budget:
-            share.change(budget, now)
+            share.change(self._accounts.terms(budget), now)
         return share
 
     def _make(self, place: tuple[str, str, str], budget: Budget, key: str, now: float) -> Share:
@@ -294,8 +289,8 @@ class Shares:
             raise StoreUnavailable
         self._count = (self._count + 1) & 0xFFFFFFFF
         name = f"{self._nonce}{self._count:08x}"
-        tag, account = self._accounts.tag(key), self._accounts.place(budget, key)
-        share = self._shares[place] = Share(budget, key, tag, account, name, now)
+        terms, tag = self._accounts.terms(budget), self._accounts.tag(key)
+        share = self._shares[place] = Share(terms, key, tag, name, now)
         self._ring.append(place)
         return share
 
@@ -303,9 +298,8 @@ class Shares:
         """Forget shares that rested since then and owe nothing."""
         ring = self._ring
         for _ in range(min(count, len(ring))):
-            place = ring.popleft()
-            share = self._shares[place]
-            if max(share.sent, share.seen) < before and share.is_over and share.pace == 0.0:
-                del self._shares[place]
+            share = self._shares[ring[0]]
+            if share.seen < before and share.sent < before and share.is_over and share.pace == 0.0:
+                del self._shares[ring.popleft()]
             else:
-                ring.append(place)
+                ring.rotate(-1)
