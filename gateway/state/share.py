@@ -45,6 +45,7 @@ class Share:
         terms: Of which budget, or of which limit as one.
         key: Whose account.
         tag: What the keys of all accounts of that key begin with.
+        place: The account's key in the store.
         name: Of the lease; no other share ever has it.
         seen: When it was last asked for, monotonic seconds.
     """
@@ -75,11 +76,11 @@ class Share:
         "times",
     )
 
-    def __init__(self, terms: Terms, key: str, tag: bytes, name: str, seen: float) -> None:
+    def __init__(self, terms: Terms, key: str, tag: bytes, place: bytes, name: str, seen: float) -> None:
         self.budget = terms.budget
         self.key = key
         self.tag = tag
-        self.place = tag + terms.digest
+        self.place = place
         self.name = name
         self.seen = seen
         self.is_level = terms.is_level
@@ -289,8 +290,9 @@ class Shares:
             raise StoreUnavailable
         self._count = (self._count + 1) & 0xFFFFFFFF
         name = f"{self._nonce}{self._count:08x}"
-        terms, tag = self._accounts.terms(budget), self._accounts.tag(key)
-        share = self._shares[place] = Share(terms, key, tag, name, now)
+        accounts = self._accounts
+        terms, tag, at = accounts.terms(budget), accounts.tag(key), accounts.place(budget, key)
+        share = self._shares[place] = Share(terms, key, tag, at, name, now)
         self._ring.append(place)
         return share
 
