@@ -32,6 +32,7 @@ from gateway.state.memory import MemoryStore
 from gateway.state.once import MemoryOnce
 from gateway.state.redis import RedisStore
 from gateway.state.redis_once import RedisOnce
+from gateway.state.redis_shares import RedisShares
 
 CLOCK = SystemClock()
 ORIGIN, PATH = "https://gateway.example.org", "/v1/chat/completions"
@@ -146,7 +147,9 @@ async def main():
     arguments = parser.parse_args()
     store = None
     if arguments.redis:
-        store = RedisStore(Server(parse(arguments.redis), timeout=2.0), MemoryStore(CLOCK))
+        store = RedisStore(
+            RedisShares(Server(parse(arguments.redis), timeout=2.0), CLOCK), MemoryStore(CLOCK)
+        )
         await store.start()
         if not store.is_ready:
             sys.exit(f"{arguments.redis}: {store.why}")

@@ -15,7 +15,7 @@ from gateway.core.ports import StoreUnavailable
 from gateway.core.refusal import LimitState
 from gateway.state.draw import Part
 from gateway.state.redis_shares import Outcome
-from gateway.state.verdict import CONCURRENCY_WAIT, GRAIN
+from gateway.state.verdict import CONCURRENCY_WAIT, GRAIN, refusal
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
@@ -25,6 +25,12 @@ if TYPE_CHECKING:
     from gateway.state.memory import MemoryStore
     from gateway.state.redis_shares import RedisShares
     from gateway.state.share import Share
+
+BARRED_SECONDS: Final = 1.0
+"""For so long at most a refusal is repeated without asking: somebody may have reset a limit by hand."""
+
+MAX_BARRED: Final = 16_384
+"""Refusals that are remembered; what is forgotten is asked for again."""
 
 HELD_WAIT: Final = 1.0
 """Seconds until what others hold and do not use has come back."""
@@ -69,6 +75,38 @@ class _Known:
 
 
 @final
+class _Barred:
+    """A refusal by a rate that is used up: time alone lifts it, so nobody has to be asked meanwhile.
+
+    Args:
+        limits: All limits of the claim.
+        parts: What the store said of them.
+        now: When, monotonic seconds.
+        wait: Seconds until the claim could be granted.
+    """
+
+    __slots__ = ("at", "debts", "limits", "running", "slots", "until")
+
+    def __init__(self, limits: RouteLimits, parts: Sequence[Part], now: float, wait: float) -> None:
+        self.limits = limits
+        self.at = now
+        self.until = now + min(wait, BARRED_SECONDS)
+        rates = parts[: len(limits.rates)]
+        self.debts = [0.0 if part.answer is None else part.answer.reset for part in rates]
+        self.slots: Share | None = None
+        self.running = 0  # elsewhere
+        if limits.concurrency is not None:
+            self.slots = parts[-1].share
+            self.running = limits.concurrency.maximum - parts[-1].rest - self.slots.running
+
+    def ledger(self, now: float) -> Ledger:
+        """Word the refusal as it is by now."""
+        debts = [max(debt - (now - self.at), 0.0) for debt in self.debts]
+        running = self.running + (0 if self.slots is None else self.slots.running)
+        return refusal(self.limits, debts, running, is_rate=True)
+
+
+@final
 class _Lease:
     """A slot that a request holds, and all shares that it drew on."""
 
@@ -89,13 +127,15 @@ class RedisStore:
         share: Part of the limits that `local` may grant: one over the number of gateway processes.
     """
 
-    __slots__ = ("_known", "_local", "_share", "_shares", "local_answers", "unavailable")
+    __slots__ = ("_barred", "_known", "_local", "_share", "_shares", "local_answers", "unavailable")
 
     def __init__(self, shares: RedisShares, local: MemoryStore, *, share: float = 0.5) -> None:
         self._shares = shares
         self._local = local
         self._share = share
         self._known: dict[str, _Known] = {}
+        self._barred: dict[tuple[str, str], _Barred] = {}
+        shares.told = self._unbar
         self.local_answers = 0
         self.unavailable = 0
 
@@ -184,11 +224,14 @@ class RedisStore:
         now: float,
         ahead: Callable[[], Sequence[Hold]] | None,
     ) -> Ledger:
-        """Ask for what shares lack."""
+        """Ask for what shares lack, unless it is known that there is no more."""
+        barred = self._barred.get((known.limits.scope, key))
+        if barred is not None and now < barred.until and barred.limits is known.limits:
+            return barred.ledger(now)
         parts = [Part(share, 1) for share in shares]
         outcome = await self._shares.draw(parts, now, self._early(ahead, now))
         if outcome is Outcome.REFUSED:
-            return _refusal(known.limits, parts)
+            return self._refuse(key, known.limits, parts, now)
         if outcome is Outcome.UNKNOWN:
             return await self._without(key, known)
         now = self._shares.clock.tick()
@@ -196,6 +239,19 @@ class RedisStore:
             if not share.is_level:
                 share.settle(1, 1, now)
         return _granted(known.limits, shares)
+
+    def _unbar(self, key: str) -> None:
+        """Forget what is known of an identity: an operator may forgive what it used."""
+        for scope in self._known:
+            self._barred.pop((scope, key), None)
+
+    def _refuse(self, key: str, limits: RouteLimits, parts: Sequence[Part], now: float) -> Ledger:
+        ledger = _refusal(limits, parts)
+        if not ledger.is_concurrency and not ledger.is_temporary:
+            if len(self._barred) >= MAX_BARRED:
+                self._barred.clear()
+            self._barred[limits.scope, key] = _Barred(limits, parts, now, ledger.retry_after)
+        return ledger
 
     def _early(self, ahead: Callable[[], Sequence[Hold]] | None, now: float) -> list[Part]:
         """Return what has to be drawn now for what the request will want when its body is read."""

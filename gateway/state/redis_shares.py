@@ -78,6 +78,7 @@ class RedisShares:
         "clock",
         "link",
         "shares",
+        "told",
         "trips",
     )
 
@@ -104,6 +105,7 @@ class RedisShares:
         self._dirty: dict[Share, None] = {}
         self._looked = clock.tick()
         self._task: asyncio.Task[None] | None = None
+        self.told: Callable[[str], None] = _ignore  # hears whose accounts somebody may change
         self.asked = 0  # commands
         self.trips = 0  # claims that waited for an answer
 
@@ -261,6 +263,7 @@ class RedisShares:
         share = self.shares.of(budget, key, self.clock.tick())
         if not share.is_over:
             self.report((share,), is_idle=True)
+        self.told(key)
         return connection, share
 
     def report(self, shares: Iterable[Share], *, is_idle: bool = False) -> None:
@@ -355,3 +358,7 @@ class RedisShares:
                 rest -= part
                 await asyncio.sleep(self._interval * part)
             await asyncio.sleep(self._interval * max(rest, 0.0))
+
+
+def _ignore(_key: str) -> None:
+    """Nothing is known of accounts but what shares know."""

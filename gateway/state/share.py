@@ -75,11 +75,11 @@ class Share:
         "times",
     )
 
-    def __init__(self, terms: Terms, key: str, tag: bytes, name: str, seen: float) -> None:
+    def __init__(self, terms: Terms, key: str, tag: bytes, place: bytes, name: str, seen: float) -> None:
         self.budget = terms.budget
         self.key = key
         self.tag = tag
-        self.place = tag + terms.digest
+        self.place = place
         self.name = name
         self.seen = seen
         self.is_level = terms.is_level
@@ -298,8 +298,9 @@ class Shares:
             raise StoreUnavailable
         self._count = (self._count + 1) & 0xFFFFFFFF
         name = f"{self._nonce}{self._count:08x}"
-        terms, tag = self._accounts.terms(budget), self._accounts.tag(key)
-        share = self._shares[place] = Share(terms, key, tag, name, now)
+        accounts = self._accounts
+        terms, tag, at = accounts.terms(budget), accounts.tag(key), accounts.place(budget, key)
+        share = self._shares[place] = Share(terms, key, tag, at, name, now)
         self._ring.append(place)
         return share
 

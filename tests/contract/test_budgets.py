@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING
 
 import pytest
 
+from gateway.core.budgets import Hold
 from gateway.core.refusal import LimitState
 from gateway.state.memory_budgets import MemoryBudgets
 from tests.contract.budgets import daily, level, opened_budgets, rolling, settled, take
@@ -15,7 +16,6 @@ from tests.contract.conftest import KINDS, FakeClock, Servers, reach
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator
 
-    from gateway.core.budgets import Hold
     from gateway.core.ports import Budgets
 
 
@@ -125,6 +125,25 @@ async def test_all_or_none(budgets: Budgets, key: str) -> None:
     assert refused is not None
     assert [state.name for state in refused.states] == ["daily"]
     assert granted is None
+
+
+async def test_all_or_none_of_several_accounts(budgets: Budgets, key: str) -> None:
+    """A claim over accounts of several keys, as of an identity and of its network, takes from all or from none."""
+    mine, network = Hold(rolling(), key, 60), Hold(level(1), f"{key} network", 1)
+    granted = await budgets.reserve([mine, network])
+    again = [Hold(rolling(), key, 40), Hold(level(1), f"{key} network", 1)]
+    refused = await budgets.reserve(again)
+    budgets.settle(network, 1)
+    await settled(budgets)
+    both = await budgets.reserve(again)
+    for hold in (mine, *again):
+        budgets.settle(hold, 0)
+    await settled(budgets)
+    _, whole = await take(budgets, key, (rolling(), 100))
+
+    assert (granted, both, whole) == (None, None, None)
+    assert refused is not None
+    assert [state.name for state in refused.states] == ["streams"]
 
 
 async def test_names_the_budget_with_the_longest_wait(budgets: Budgets, key: str) -> None:

@@ -11,6 +11,7 @@ import pytest
 from gateway.core.budgets import Budget, Dimension, Hold, Key, Measure
 from gateway.core.limits import ConcurrencyLimit, Ledger, RateLimit, RouteLimits, as_budgets
 from gateway.core.ports import ClientGone, StoreUnavailable
+from gateway.state import redis
 from gateway.state.memory_budgets import MemoryBudgets
 from gateway.state.redis_budgets import RedisBudgets
 from gateway.state.script import Script
@@ -150,6 +151,36 @@ async def test_budgets_that_the_head_names_come_in_the_same_write(
             store.settle(ledger)
 
     assert cold == (1, 1, calls)
+
+
+async def test_who_is_over_a_rate_costs_no_trip(
+    server: RunningServer, key: str, clock: FakeClock, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A refusal that time alone lifts is repeated without asking, for a second at most, and no longer than it holds."""
+    monkeypatch.setattr(redis, "MAX_BARRED", 1)
+    limits = RouteLimits(
+        "over", (RateLimit("a", 60, 60.0, 3), RateLimit("b", 6, 60.0, 6)), ConcurrencyLimit("c", 9)
+    )
+    async with opened(reach(server), clock) as store:
+        for _ in range(3):
+            await store.admit(key, limits)
+        refused = [await store.admit(key, limits) for _ in range(50)]
+        trips = store.shares.trips
+        clock.now += 0.4
+        later = await store.admit(key, limits)
+        same = store.shares.trips
+        clock.now += 0.6
+        granted = await store.admit(key, limits)
+        await store.admit(key, limits)
+        for _ in range(4):
+            await store.admit(key + "x", limits)
+
+    assert trips == same == 4
+    assert {ledger.refused for ledger in refused} == {"a"}
+    assert (later.refused, later.retry_after) == ("a", pytest.approx(0.6))
+    assert [state.remaining for state in later.states] == [0, 3, 6]
+    assert granted.refused is None
+    assert len(store._barred) == 1
 
 
 async def test_budgets_are_asked_ahead_by_those_alone_who_ask_anyway(
