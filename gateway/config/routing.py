@@ -15,7 +15,15 @@ from gateway.config.revocations import Continuous
 from gateway.config.section import Section, required, setting
 
 Method: TypeAlias = Literal["GET", "HEAD", "POST", "PUT", "PATCH", "DELETE", "OPTIONS"]
-Dialect: TypeAlias = Literal["openai.chat", "openai.embeddings", "openai.models", "json", "opaque"]
+Dialect: TypeAlias = Literal[
+    "openai.chat",
+    "openai.embeddings",
+    "openai.models",
+    "anthropic.messages",
+    "anthropic.count_tokens",
+    "json",
+    "opaque",
+]
 
 
 class Match(Section):
@@ -95,7 +103,7 @@ class Route(Section):
 
     name: Name = required("Unique name: in records, metrics and assertions.")
     match: Match = required("Which requests it is for.")
-    dialect: Dialect = required("What its bodies are.")
+    dialect: Dialect = required("What its bodies are; docs/dialects.md has the table.")
     backend: Name = required("Name of the backend.")
     require: Requirements = setting({}, "What is demanded of the credentials before any rule is asked.")
     allow: tuple[Rule, ...] = setting((), "Rules of which one must hold.")
@@ -107,7 +115,8 @@ class Route(Section):
         alias="schema",
     )
     extra_fields: Literal["refuse", "allow"] = setting(
-        "refuse", "Whether bodies may have fields that the dialect does not know."
+        "refuse",
+        "Whether bodies may have fields, and kinds of tools and content, that the dialect does not know.",
     )
     risk: RiskBar = setting({}, "How unusual behaviour is found and refused.")
     bounds: RouteBounds = setting({}, "Sizes and times of one exchange.")

@@ -8,6 +8,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Final
 
 from gateway.config.checks.findings import Finding
+from gateway.core.dialects import NAMELESS
 from gateway.core.identity import TWO_PROOFS
 from gateway.core.route import pattern_segments
 
@@ -197,7 +198,7 @@ def _rule(
             yield Finding(
                 (*path, "roles", position), message, f"add it to `roles`; there are: {known}", reads
             )
-    if rule.models and route.dialect in {"openai.models", "opaque"}:
+    if rule.models and route.dialect in NAMELESS:
         message = f"requests of the dialect `{route.dialect}` name no model: this rule can never hold"
         yield Finding((*path, "models"), message, "remove `models:`", ((*path[:2], "dialect"),))
 

@@ -49,7 +49,8 @@ def _take(usage: Usage, tokens: Tokens) -> None:
     if produced is None:
         produced = tokens.completion_tokens
     if given is not None:
-        usage.input_tokens = given
+        cached = (tokens.cache_creation_input_tokens or 0) + (tokens.cache_read_input_tokens or 0)
+        usage.input_tokens = given + cached
     if produced is not None:
         usage.output_tokens = produced
 
@@ -201,6 +202,8 @@ METERS: Final[Mapping[str, MeterFactory]] = {
     "openai.chat": openai_meter,
     "openai.embeddings": openai_meter,
     "openai.models": null_meter,
+    "anthropic.messages": openai_meter,
+    "anthropic.count_tokens": null_meter,
     "json": openai_meter,
     "opaque": null_meter,
 }
