@@ -12,13 +12,21 @@ from typing import Final
 NAMELESS: Final = frozenset({"openai.models", "opaque"})
 
 # Answers say nothing of tokens, so that no limit of tokens could be settled.
-UNMETERED: Final = frozenset({"anthropic.count_tokens", "openai.models", "opaque"})
+UNMETERED: Final = frozenset({"anthropic.count_tokens", "openai.models", "openai.moderations", "opaque"})
 
 # Answers are not made of output tokens: nothing is set aside for them.
 WITHOUT_OUTPUT: Final = UNMETERED | {"openai.embeddings"}
 
 # Requests can ask for a stream.
-STREAMING: Final = frozenset({"anthropic.messages", "openai.chat"})
+STREAMING: Final = frozenset(
+    {
+        "anthropic.messages",
+        "openai.chat",
+        "openai.completions",
+        "openai.images",
+        "openai.responses",
+    }
+)
 
 # Whose event streams end, where they are cut, with an event in Anthropic's shape.
 ANTHROPIC: Final = frozenset({"anthropic.count_tokens", "anthropic.messages"})

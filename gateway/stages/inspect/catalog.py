@@ -15,8 +15,12 @@ from gateway.stages.inspect import (
     generic_json,
     opaque,
     openai_chat,
+    openai_completions,
     openai_embeddings,
+    openai_images,
     openai_models,
+    openai_moderations,
+    openai_responses,
 )
 from gateway.stages.inspect.fingerprint import Fingerprint
 from gateway.stages.inspect.json_schema import JsonSchema, SchemaError
@@ -75,18 +79,27 @@ class Dialect:
 
 
 # Dialects that have nothing but a schema and a function that reads the prompt.
-_STRUCTURED: Final[Mapping[str, Callable[[object, int, int], Prompt]]] = {
+_OPENAI: Final[Mapping[str, Callable[[object, int, int], Prompt]]] = {
+    module.NAME: module.read
+    for module in (openai_completions, openai_responses, openai_moderations, openai_images)
+}
+_ANTHROPIC: Final[Mapping[str, Callable[[object, int, int], Prompt]]] = {
     anthropic_messages.NAME: anthropic_messages.read,
     anthropic_messages.COUNT_NAME: anthropic_messages.read,
 }
+_STRUCTURED: Final = {**_OPENAI, **_ANTHROPIC}
 
 _ALL: Final = (
     Dialect(openai_chat.NAME, _OPENAI_REQUEST, _OPENAI_ANSWER, has_schema=True, is_extensible=True),
     Dialect(openai_embeddings.NAME, _OPENAI_REQUEST, _OPENAI_ANSWER, has_schema=True, is_extensible=True),
     Dialect(openai_models.NAME, _OPENAI_REQUEST, _OPENAI_ANSWER),
     *(
+        Dialect(name, _OPENAI_REQUEST, _OPENAI_ANSWER, has_schema=True, is_extensible=True)
+        for name in _OPENAI
+    ),
+    *(
         Dialect(name, _ANTHROPIC_REQUEST, _ANTHROPIC_ANSWER, has_schema=True, is_extensible=True)
-        for name in (anthropic_messages.NAME, anthropic_messages.COUNT_NAME)
+        for name in _ANTHROPIC
     ),
     Dialect(generic_json.NAME, frozenset({b"accept"}), _PLAIN_ANSWER, has_schema=True),
     Dialect(opaque.NAME, frozenset({b"accept", b"content-encoding", b"range"}), _FILE_ANSWER),

@@ -11,6 +11,10 @@ EMBEDDINGS: dict[str, object] = {"model": "m", "input": "hi"}
 SMALLEST = [
     ("openai.chat", CHAT),
     ("openai.embeddings", EMBEDDINGS),
+    ("openai.completions", {"model": "m", "prompt": "hi"}),
+    ("openai.responses", EMBEDDINGS),
+    ("openai.moderations", EMBEDDINGS),
+    ("openai.images", {"model": "m", "prompt": "hi"}),
     ("anthropic.messages", CHAT | {"max_tokens": 16}),
     ("anthropic.count_tokens", CHAT),
 ]
