@@ -25,6 +25,7 @@ Dialect: TypeAlias = Literal[
     "openai.images",
     "anthropic.messages",
     "anthropic.count_tokens",
+    "oip",
     "json",
     "opaque",
 ]

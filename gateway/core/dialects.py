@@ -12,7 +12,15 @@ from typing import Final
 NAMELESS: Final = frozenset({"openai.models", "opaque"})
 
 # Answers say nothing of tokens, so that no limit of tokens could be settled.
-UNMETERED: Final = frozenset({"anthropic.count_tokens", "openai.models", "openai.moderations", "opaque"})
+UNMETERED: Final = frozenset(
+    {
+        "anthropic.count_tokens",
+        "oip",
+        "openai.models",
+        "openai.moderations",
+        "opaque",
+    }
+)
 
 # Answers are not made of output tokens: nothing is set aside for them.
 WITHOUT_OUTPUT: Final = UNMETERED | {"openai.embeddings"}

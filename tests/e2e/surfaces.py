@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from typing import TYPE_CHECKING, Any
 
 import anthropic
@@ -20,7 +21,7 @@ def surface(path: str, dialect: str, *methods: str, **more: Any) -> dict[str, An
     if dialect not in {"openai.models", "opaque", "json"}:
         rule["models"] = ["tiny"]
     return {
-        "name": f"{dialect} {path}".replace("/", "-").replace(" ", "").replace("{", "").replace("}", "")[:60],
+        "name": re.sub("[^a-z0-9]+", "-", f"{dialect} {path}").strip("-"),
         "match": {"methods": list(methods or ("POST",)), "path": path},
         "dialect": dialect,
         "backend": "tiny",

@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING, Final, final
 from gateway.stages.inspect import (
     anthropic_messages,
     generic_json,
+    oip,
     opaque,
     openai_chat,
     openai_completions,
@@ -101,6 +102,12 @@ _ALL: Final = (
         Dialect(name, _ANTHROPIC_REQUEST, _ANTHROPIC_ANSWER, has_schema=True, is_extensible=True)
         for name in _ANTHROPIC
     ),
+    Dialect(
+        oip.NAME,
+        frozenset({b"accept", oip.LENGTH}),
+        _PLAIN_ANSWER | {oip.LENGTH},
+        has_schema=True,
+    ),
     Dialect(generic_json.NAME, frozenset({b"accept"}), _PLAIN_ANSWER, has_schema=True),
     Dialect(opaque.NAME, frozenset({b"accept", b"content-encoding", b"range"}), _FILE_ANSWER),
 )
@@ -147,14 +154,21 @@ def build_inspector(
         return openai_chat.OpenAiChat(
             fingerprint, schema=compiled, extra_fields=extra_fields, wants_usage=wants_usage
         )
-    if dialect == openai_embeddings.NAME:
-        return openai_embeddings.OpenAiEmbeddings(fingerprint, schema=compiled, extra_fields=extra_fields)
     if dialect in _STRUCTURED:
-        return Structured(
-            dialect, _STRUCTURED[dialect], fingerprint, schema=compiled, extra_fields=extra_fields
-        )
+        read = _STRUCTURED[dialect]
+        return Structured(dialect, read, fingerprint, schema=compiled, extra_fields=extra_fields)
+    return _other(dialect, fingerprint, compiled, extra_fields=extra_fields)
+
+
+def _other(
+    dialect: str, fingerprint: Fingerprint, schema: JsonSchema | None, *, extra_fields: bool
+) -> Inspector:
+    if dialect == openai_embeddings.NAME:
+        return openai_embeddings.OpenAiEmbeddings(fingerprint, schema=schema, extra_fields=extra_fields)
     if dialect == openai_models.NAME:
         return openai_models.OpenAiModels()
+    if dialect == oip.NAME:
+        return oip.Oip(fingerprint, schema=schema)
     if dialect == generic_json.NAME:
-        return generic_json.GenericJson(fingerprint, schema=compiled)
+        return generic_json.GenericJson(fingerprint, schema=schema)
     return opaque.Opaque(fingerprint)

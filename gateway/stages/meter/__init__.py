@@ -208,6 +208,7 @@ METERS: Final[Mapping[str, MeterFactory]] = {
     "openai.images": openai_meter,
     "anthropic.messages": openai_meter,
     "anthropic.count_tokens": null_meter,
+    "oip": null_meter,
     "json": openai_meter,
     "opaque": null_meter,
 }

@@ -12,6 +12,7 @@ from gateway.core.refusal import Reason
 from gateway.stages.inspect.catalog import DIALECTS, build_inspector
 from gateway.stages.inspect.generic_json import GenericJson
 from gateway.stages.inspect.json_schema import SchemaError
+from gateway.stages.inspect.oip import Oip
 from gateway.stages.inspect.opaque import Opaque
 from gateway.stages.inspect.openai_chat import OpenAiChat
 from gateway.stages.inspect.openai_embeddings import OpenAiEmbeddings
@@ -55,6 +56,7 @@ NEVER_CROSS = {
         ("openai.images", Structured),
         ("anthropic.messages", Structured),
         ("anthropic.count_tokens", Structured),
+        ("oip", Oip),
         ("json", GenericJson),
         ("opaque", Opaque),
     ],
@@ -100,8 +102,9 @@ def test_lets_no_credential_or_framing_header_cross(name: str) -> None:
 def test_compiles_the_routes_schema(name: str) -> None:
     """The schema is checked when the configuration is loaded."""
     inspector = build_inspector(name, fingerprint_key=KEY, schema=False)
+    path = "/v2/models/m/infer" if name == "oip" else "/"
 
-    assert Reason.SCHEMA_VIOLATION is reason(inspector(chat(), call()))
+    assert Reason.SCHEMA_VIOLATION is reason(inspector(chat(), call(path=path)))
     with pytest.raises(SchemaError):
         build_inspector(name, fingerprint_key=KEY, schema={"type": "strnig"})
 
@@ -129,6 +132,6 @@ def test_refuses_usage_where_there_is_none() -> None:
 def test_refuses_an_unknown_dialect() -> None:
     """The error lists what there is."""
     with pytest.raises(
-        ValueError, match=r"unknown dialect 'openai\.chta'; there are .*json, opaque, openai\.chat"
+        ValueError, match=r"unknown dialect 'openai\.chta'; there are .*json, oip, opaque, openai\.chat"
     ):
         build_inspector("openai.chta", fingerprint_key=KEY)
