@@ -81,6 +81,7 @@ def _route(
         limits=compile_limits(route, is_local=is_local),
         budgets=compile_budgets(route, place, settings, findings, is_local=is_local),
         inspector=inspector,
+        management=frozenset(route.management or ()),
         meter=METERS[route.dialect],
         detectors=detectors,
         risk_bar=route.risk.bar,

@@ -30,6 +30,18 @@ Dialect: TypeAlias = Literal[
     "opaque",
 ]
 
+Surface: TypeAlias = Literal[
+    "model-repository",
+    "shared-memory",
+    "tracing",
+    "logging",
+    "configuration",
+    "statistics",
+    "slots",
+    "lora",
+    "engine",
+]
+
 
 class Match(Section):
     """Which requests a route is for."""
@@ -126,4 +138,9 @@ class Route(Section):
     risk: RiskBar = setting({}, "How unusual behaviour is found and refused.")
     bounds: RouteBounds = setting({}, "Sizes and times of one exchange.")
     headers: Headers = setting({}, "Header fields that cross, beside the dialect's own.")
+    management: tuple[Surface, ...] | None = setting(
+        None,
+        "Management surfaces that the path reaches and that are open (docs/management.md). "
+        "A path that reaches one needs this line: what is not named in it is refused, and `[]` opens none.",
+    )
     continuous: Continuous = setting({}, "How what runs is verified again; a revocation always ends it.")

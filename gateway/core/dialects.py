@@ -38,3 +38,6 @@ STREAMING: Final = frozenset(
 
 # Whose event streams end, where they are cut, with an event in Anthropic's shape.
 ANTHROPIC: Final = frozenset({"anthropic.count_tokens", "anthropic.messages"})
+
+# Whose own paths are all that passes, so that a wildcard reaches nothing that a server is managed by.
+WITHOUT_MANAGEMENT: Final = frozenset({"oip"})

@@ -20,7 +20,8 @@ RULE = {"name": "users", "roles": ["user"]}
 
 def route(path: str, name: str = "other", methods: tuple[str, ...] = ("POST",)) -> dict[str, object]:
     """Make a route of its own path."""
-    return {**CHAT, "name": name, "match": {"methods": list(methods), "path": path}}  # type: ignore[dict-item]
+    match = {"methods": list(methods), "path": path}
+    return {**CHAT, "name": name, "match": match, "management": []}  # type: ignore[dict-item]
 
 
 @pytest.mark.parametrize(
