@@ -47,7 +47,9 @@ class Match(Section):
     """Which requests a route is for."""
 
     methods: Annotated[tuple[Method, ...], Field(min_length=1)] = required("HTTP methods.")
-    path: RoutePath = required("Canonical path; `{name}` stands for one segment, a last `**` for any rest.")
+    path: RoutePath = required(
+        "Canonical path; `{name}` stands for one segment (`{model}`: the model), a last `**` for any rest."
+    )
 
 
 class TokenRequirement(Section):
@@ -113,6 +115,9 @@ class Headers(Section):
 
     request: tuple[HeaderName, ...] = setting((), "Go on to the backend.")
     answer: tuple[HeaderName, ...] = setting((), "Go back to the client.")
+    model: HeaderName | None = setting(
+        None, "Names the model where it is sent, must agree with path and body, and goes on to the backend."
+    )
 
 
 class Route(Section):

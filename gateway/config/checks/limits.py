@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Final
 
 from gateway.config.checks.findings import Finding
+from gateway.config.checks.routes import names_model
 from gateway.core.budgets import Dimension
 from gateway.core.dialects import NAMELESS, STREAMING, UNMETERED, WITHOUT_OUTPUT
 
@@ -180,7 +181,8 @@ def _in_route(path: Path, metered: Metered, route: Route) -> Iterator[Finding]:
                     f"answers of the dialect `{dialect}` say nothing of tokens: this limit can never match"
                 )
                 yield Finding(_place(path, metered, measure), message, "limit `requests` or `bytes_out`")
-    if dialect in NAMELESS and (
+    has_no_model = dialect in NAMELESS and not names_model(route)
+    if has_no_model and (
         metered.models is not None or any(key.dimension is Dimension.MODEL for key in metered.per)
     ):
         line = "models" if metered.models is not None else "per"
