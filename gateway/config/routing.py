@@ -23,6 +23,7 @@ Dialect: TypeAlias = Literal[
     "openai.responses",
     "openai.moderations",
     "openai.images",
+    "openai.audio",
     "anthropic.messages",
     "anthropic.count_tokens",
     "oip",

@@ -29,6 +29,7 @@ WITHOUT_OUTPUT: Final = UNMETERED | {"openai.embeddings"}
 STREAMING: Final = frozenset(
     {
         "anthropic.messages",
+        "openai.audio",
         "openai.chat",
         "openai.completions",
         "openai.images",

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from typing import TYPE_CHECKING
 
 import msgspec
@@ -25,6 +26,7 @@ ROUTES = (
     surface("/v1/responses", "openai.responses"),
     surface("/v1/moderations", "openai.moderations"),
     surface("/v1/images/generations", "openai.images"),
+    surface("/v1/audio/transcriptions", "openai.audio"),
 )
 USAGE = {"input_tokens": 3, "output_tokens": 1056, "total_tokens": 1059}
 
@@ -36,6 +38,12 @@ def script(asked: Asked) -> Said:
         answer: dict[str, object] = {"id": "modr-1", "model": "tiny", "results": [result]}
     elif asked.path == "/v1/images/generations":
         answer = {"created": 1, "data": [{"b64_json": "aGk="}], "usage": USAGE}
+    elif asked.path == "/v1/audio/transcriptions" and b'name="stream"' in asked.body:
+        delta = event("transcript.text.delta", b'{"type":"transcript.text.delta","delta":"hello"}')
+        used = msgspec.json.encode({"type": "transcript.text.done", "text": "hello", "usage": USAGE})
+        return Said("text/event-stream", (delta, event("transcript.text.done", used)))
+    elif asked.path == "/v1/audio/transcriptions":
+        answer = {"text": "hello", "usage": {"type": "tokens"} | USAGE}
     else:
         delta = b'{"type":"response.output_text.delta","sequence_number":1,"item_id":"m","output_index":0,'
         delta += b'"content_index":0,"delta":"half a","logprobs":[]}'
@@ -52,14 +60,23 @@ def gateway(world: World, llama: Path, tmp_path_factory: pytest.TempPathFactory)
 
 
 @pytest.fixture(scope="module")
-def before_script(world: World, tmp_path_factory: pytest.TempPathFactory) -> Iterator[RunningGateway]:
-    """A gateway in front of a scripted server."""
-    directory = tmp_path_factory.mktemp("o")
-    socket = directory / "s"
-    with (
-        Scripted(socket, script),
-        RunningGateway(configure(world, directory, socket, *ROUTES), directory / "audit.jsonl") as running,
-    ):
+def socket(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Where the scripted server listens."""
+    return tmp_path_factory.mktemp("o") / "s"
+
+
+@pytest.fixture(scope="module")
+def scripted(socket: Path) -> Iterator[Scripted]:
+    """A server that does what the script says."""
+    with Scripted(socket, script) as running:
+        yield running
+
+
+@pytest.fixture(scope="module")
+def before_script(world: World, scripted: Scripted, socket: Path) -> Iterator[RunningGateway]:
+    """A gateway in front of it."""
+    directory = socket.parent
+    with RunningGateway(configure(world, directory, socket, *ROUTES), directory / "audit.jsonl") as running:
         yield running
 
 
@@ -122,6 +139,30 @@ def test_moderations_and_images(world: World, before_script: RunningGateway) -> 
     assert moderated.results[0].flagged
     assert "aGk=" == (drawn.parse().data or [])[0].b64_json
     assert (3, 1056) == (record["input_tokens"], record["output_tokens"])
+
+
+def test_transcriptions(world: World, scripted: Scripted, before_script: RunningGateway) -> None:
+    """A form of the official client, whole and streamed: every part arrives, under another boundary."""
+    recording = ("speech.wav", b"RIFF\r\n--boundary\r\n" * 20, "audio/wav")
+    with world.openai(before_script, world.token("speech")) as client:
+        whole = client.audio.transcriptions.with_raw_response.create(
+            model="tiny", file=recording, language="de", timestamp_granularities=["word"]
+        )
+        events = list(client.audio.transcriptions.create(model="tiny", file=recording, stream=True))
+        with pytest.raises(openai.PermissionDeniedError):
+            client.audio.transcriptions.create(model="other", file=recording)
+    record = before_script.record(whole.headers["x-request-id"])
+    seen = [one for one in scripted.seen if one.path == "/v1/audio/transcriptions"]
+
+    assert "hello" == whole.parse().text
+    assert ["transcript.text.delta", "transcript.text.done"] == [one.type for one in events]
+    assert ("tiny", 3, 1056) == (record["model"], record["input_tokens"], record["output_tokens"])
+    assert 2 == len(seen)
+    assert all(recording[1] in one.body and b'filename="speech.wav"' in one.body for one in seen)
+    assert all(
+        re.fullmatch("multipart/form-data; boundary=[0-9a-f]{32}", one.headers["content-type"])
+        for one in seen
+    )
 
 
 def test_a_model_that_is_not_named_is_not_allowed(world: World, before_script: RunningGateway) -> None:

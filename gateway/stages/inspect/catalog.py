@@ -15,6 +15,7 @@ from gateway.stages.inspect import (
     generic_json,
     oip,
     opaque,
+    openai_audio,
     openai_chat,
     openai_completions,
     openai_embeddings,
@@ -102,6 +103,7 @@ _ALL: Final = (
         Dialect(name, _ANTHROPIC_REQUEST, _ANTHROPIC_ANSWER, has_schema=True, is_extensible=True)
         for name in _ANTHROPIC
     ),
+    Dialect(openai_audio.NAME, _OPENAI_REQUEST, _OPENAI_ANSWER),
     Dialect(
         oip.NAME,
         frozenset({b"accept", oip.LENGTH}),
@@ -167,6 +169,8 @@ def _other(
         return openai_embeddings.OpenAiEmbeddings(fingerprint, schema=schema, extra_fields=extra_fields)
     if dialect == openai_models.NAME:
         return openai_models.OpenAiModels()
+    if dialect == openai_audio.NAME:
+        return openai_audio.OpenAiAudio(fingerprint)
     if dialect == oip.NAME:
         return oip.Oip(fingerprint, schema=schema)
     if dialect == generic_json.NAME:

@@ -206,6 +206,7 @@ METERS: Final[Mapping[str, MeterFactory]] = {
     "openai.responses": openai_meter,
     "openai.moderations": null_meter,
     "openai.images": openai_meter,
+    "openai.audio": openai_meter,
     "anthropic.messages": openai_meter,
     "anthropic.count_tokens": null_meter,
     "oip": null_meter,

@@ -14,6 +14,7 @@ from gateway.stages.inspect.generic_json import GenericJson
 from gateway.stages.inspect.json_schema import SchemaError
 from gateway.stages.inspect.oip import Oip
 from gateway.stages.inspect.opaque import Opaque
+from gateway.stages.inspect.openai_audio import OpenAiAudio
 from gateway.stages.inspect.openai_chat import OpenAiChat
 from gateway.stages.inspect.openai_embeddings import OpenAiEmbeddings
 from gateway.stages.inspect.openai_models import OpenAiModels
@@ -56,6 +57,7 @@ NEVER_CROSS = {
         ("openai.images", Structured),
         ("anthropic.messages", Structured),
         ("anthropic.count_tokens", Structured),
+        ("openai.audio", OpenAiAudio),
         ("oip", Oip),
         ("json", GenericJson),
         ("opaque", Opaque),
@@ -132,6 +134,7 @@ def test_refuses_usage_where_there_is_none() -> None:
 def test_refuses_an_unknown_dialect() -> None:
     """The error lists what there is."""
     with pytest.raises(
-        ValueError, match=r"unknown dialect 'openai\.chta'; there are .*json, oip, opaque, openai\.chat"
+        ValueError,
+        match=r"unknown dialect 'openai\.chta'; there are .*json, oip, opaque, openai\.audio, openai\.chat",
     ):
         build_inspector("openai.chta", fingerprint_key=KEY)
