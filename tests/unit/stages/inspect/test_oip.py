@@ -102,6 +102,15 @@ def test_inference_is_posted() -> None:
     assert Reason.ROUTE_UNKNOWN is reason(INSPECTOR(b"", call("GET", {}, INFER)))
 
 
+def test_reads_strict_json_alone() -> None:
+    """What no JSON dialect takes, this one does not take either, with bytes behind it or without."""
+    twice = b'{"inputs":[],"inputs":[]}'
+
+    assert Reason.JSON_DUPLICATE_KEY is reason(INSPECTOR(twice, call(path=INFER)))
+    headers = {LENGTH: str(len(twice)).encode()}
+    assert Reason.JSON_DUPLICATE_KEY is reason(INSPECTOR(twice + b"x", call(headers=headers, path=INFER)))
+
+
 def test_re_serialises_json() -> None:
     """White space and escapes go; what is read is what is sent."""
     body = b'{ "id": "a", "inputs": [{"name": "\\u0078", "shape": [1], "datatype": "FP32", "data": [1.5]}] }'
