@@ -48,6 +48,8 @@ def _take(usage: Usage, tokens: Tokens) -> None:
     produced = tokens.output_tokens
     if produced is None:
         produced = tokens.completion_tokens
+    if produced is None and given is not None and given == tokens.total_tokens:
+        produced = 0  # as of embeddings: nothing else was used
     if given is not None:
         cached = (tokens.cache_creation_input_tokens or 0) + (tokens.cache_read_input_tokens or 0)
         usage.input_tokens = given + cached

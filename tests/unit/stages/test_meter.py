@@ -124,6 +124,14 @@ def test_reads_every_vocabulary(event: bytes) -> None:
 
 
 @pytest.mark.parametrize(
+    ("total", "produced"), [(b',"total_tokens":5', 0), (b',"total_tokens":6', None), (b"", None)]
+)
+def test_input_that_is_all_leaves_no_output(total: bytes, produced: int | None) -> None:
+    """Of embeddings a backend states no output: if its total is its input there was none, else nobody knows."""
+    assert metered(b'data: {"usage":{"prompt_tokens":5' + total + b"}}\n\n")[1:] == (5, produced)
+
+
+@pytest.mark.parametrize(
     ("events", "tokens"),
     [
         (
