@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING
 
 from gateway.core.budgets import Budget, Dimension, Key, Measure, Price, RouteBudgets
 from gateway.core.calendars import Calendar, Window
+from gateway.core.dialects import WITHOUT_OUTPUT
 from gateway.core.limits import ConcurrencyLimit, RateLimit, RouteLimits
 from gateway.stages.authorize.globs import ModelSet
 
@@ -73,7 +74,7 @@ def compile_budgets(
         if name in settings.budgets:
             budgets.extend(_budgets(settings.budgets[name], "", f"{name} ", is_extending, is_local))
     prices = {model: Price(price.input, price.output) for model, price in settings.prices.items()}
-    cap = 0 if route.dialect == "openai.embeddings" else limits.output_cap
+    cap = 0 if route.dialect in WITHOUT_OUTPUT else limits.output_cap
     return RouteBudgets(tuple(budgets), prices, cap)
 
 

@@ -18,6 +18,7 @@ from gateway.stages.authorize.policy import Rules
 from gateway.stages.authorize.rules import Effect, Rule
 from gateway.stages.inspect.catalog import DIALECTS, build_inspector
 from gateway.stages.inspect.json_schema import SchemaError
+from gateway.stages.inspect.named import PLACEHOLDER, Named
 from gateway.stages.meter import METERS
 from gateway.stages.score.catalog import DETECTORS
 
@@ -90,6 +91,7 @@ def _route(
         limits=compile_limits(route, is_local=is_local),
         budgets=compile_budgets(route, place, settings, findings, is_local=is_local),
         inspector=inspector,
+        management=frozenset(route.management or ()),
         meter=METERS[route.dialect],
         detectors=detectors,
         risk_bar=route.risk.bar,
@@ -102,7 +104,7 @@ def _route(
             answer=bounds.answer,
             answer_time=bounds.answer_time,
         ),
-        request_headers=dialect.request_headers.union(route.headers.request),
+        request_headers=dialect.request_headers.union(route.headers.request, _model_header(route)),
         answer_headers=dialect.answer_headers.union(route.headers.answer),
         continuous=Continuous(
             ends_at_expiry=route.continuous.expiry == "end",
@@ -191,18 +193,25 @@ def _inspector(
         with findings.at((*place, "schema"), "give a readable JSON file"):
             schema = _read_schema(route.schema_file)
     try:
-        return build_inspector(
+        inspector = build_inspector(
             route.dialect,
             fingerprint_key=fingerprint_key,
             schema=schema,
             extra_fields=route.extra_fields == "allow",
         )
+        if route.headers.model is None and PLACEHOLDER not in route.match.path.split("/"):
+            return inspector
+        return Named(inspector, route.match.path, route.headers.model)
     except SchemaError as error:
         where = f" at {error.pointer}" if error.pointer else ""
         findings.add((*place, "schema"), f"{error.message}{where}", "correct the schema")
     except ValueError as error:
         findings.add((*place, "extra_fields"), str(error), "remove this line")
     return None
+
+
+def _model_header(route: RouteSettings) -> frozenset[bytes]:
+    return frozenset() if route.headers.model is None else frozenset({route.headers.model})
 
 
 def _read_schema(file: File) -> object:

@@ -15,14 +15,42 @@ from gateway.config.revocations import Continuous
 from gateway.config.section import Section, required, setting
 
 Method: TypeAlias = Literal["GET", "HEAD", "POST", "PUT", "PATCH", "DELETE", "OPTIONS"]
-Dialect: TypeAlias = Literal["openai.chat", "openai.embeddings", "openai.models", "json", "opaque"]
+Dialect: TypeAlias = Literal[
+    "openai.chat",
+    "openai.embeddings",
+    "openai.models",
+    "openai.completions",
+    "openai.responses",
+    "openai.moderations",
+    "openai.images",
+    "openai.audio",
+    "anthropic.messages",
+    "anthropic.count_tokens",
+    "oip",
+    "json",
+    "opaque",
+]
+
+Surface: TypeAlias = Literal[
+    "model-repository",
+    "shared-memory",
+    "tracing",
+    "logging",
+    "configuration",
+    "statistics",
+    "slots",
+    "lora",
+    "engine",
+]
 
 
 class Match(Section):
     """Which requests a route is for."""
 
     methods: Annotated[tuple[Method, ...], Field(min_length=1)] = required("HTTP methods.")
-    path: RoutePath = required("Canonical path; `{name}` stands for one segment, a last `**` for any rest.")
+    path: RoutePath = required(
+        "Canonical path; `{name}` stands for one segment (`{model}`: the model), a last `**` for any rest."
+    )
 
 
 class TokenRequirement(Section):
@@ -88,6 +116,9 @@ class Headers(Section):
 
     request: tuple[HeaderName, ...] = setting((), "Go on to the backend.")
     answer: tuple[HeaderName, ...] = setting((), "Go back to the client.")
+    model: HeaderName | None = setting(
+        None, "Names the model where it is sent, must agree with path and body, and goes on to the backend."
+    )
 
 
 class Route(Section):
@@ -95,7 +126,7 @@ class Route(Section):
 
     name: Name = required("Unique name: in records, metrics and assertions.")
     match: Match = required("Which requests it is for.")
-    dialect: Dialect = required("What its bodies are.")
+    dialect: Dialect = required("What its bodies are; docs/dialects.md has the table.")
     backend: Name = required("Name of the backend.")
     require: Requirements = setting({}, "What is demanded of the credentials before any rule is asked.")
     allow: tuple[Rule, ...] = setting((), "Rules of which one must hold.")
@@ -107,9 +138,15 @@ class Route(Section):
         alias="schema",
     )
     extra_fields: Literal["refuse", "allow"] = setting(
-        "refuse", "Whether bodies may have fields that the dialect does not know."
+        "refuse",
+        "Whether bodies may have fields, and kinds of tools and content, that the dialect does not know.",
     )
     risk: RiskBar = setting({}, "How unusual behaviour is found and refused.")
     bounds: RouteBounds = setting({}, "Sizes and times of one exchange.")
     headers: Headers = setting({}, "Header fields that cross, beside the dialect's own.")
+    management: tuple[Surface, ...] | None = setting(
+        None,
+        "Management surfaces that the path reaches and that are open (docs/management.md). "
+        "A path that reaches one needs this line: what is not named in it is refused, and `[]` opens none.",
+    )
     continuous: Continuous = setting({}, "How what runs is verified again; a revocation always ends it.")

@@ -12,6 +12,7 @@ from typing import Final, final
 
 from gateway.core.budgets import RouteBudgets
 from gateway.core.limits import RouteLimits  # noqa: TC001 - the compiler reads annotations of classes
+from gateway.core.management import Closed, is_managed, reached
 from gateway.core.ports import (  # noqa: TC001 - the compiler reads annotations of classes
     Assurance,
     Detector,
@@ -114,6 +115,7 @@ class Route:
         budgets: What its requests may use together.
         continuous: How a running exchange is verified again.
         priorities: By role, how urgent its requests are where they have to wait.
+        management: Management surfaces that it opens; all others that its pattern reaches are no part of it.
     """
 
     name: str
@@ -134,6 +136,7 @@ class Route:
     budgets: RouteBudgets = field(default_factory=RouteBudgets)
     continuous: Continuous = field(default_factory=Continuous)
     priorities: Mapping[str, int] = field(default_factory=dict)
+    management: frozenset[str] = frozenset()
 
     def priority(self, roles: frozenset[str]) -> int:
         """Return the highest priority that one of some roles has; 0 if none has any."""
@@ -169,11 +172,15 @@ class RouteTable:
     def __init__(self, routes: Iterable[Route]) -> None:
         self.routes = tuple(routes)
         literal: dict[tuple[str, str], Route] = {}
-        patterns: list[tuple[tuple[str, ...], Route]] = []
+        patterns: list[tuple[tuple[str, ...], Closed, Route]] = []
         for route in self.routes:
+            surfaces = reached(route.path).items()
+            closed = tuple(path for name, paths in surfaces if name not in route.management for path in paths)
             if "{" in route.path or "*" in route.path:
-                patterns.append((pattern_segments(route.path), route))
+                patterns.append((pattern_segments(route.path), closed, route))
                 continue
+            if closed:
+                continue  # `gateway check` refuses it; nothing that came another way opens it either
             for method in route.methods:
                 literal.setdefault((method, route.path), route)
         self._literal = literal
@@ -185,7 +192,7 @@ class RouteTable:
         if found is not None or not self._patterns:
             return found
         segments = path[1:].split("/")
-        for pattern, route in self._patterns:
+        for pattern, closed, route in self._patterns:
             if method in route.methods and is_match(pattern, segments):
-                return route
+                return None if closed and is_managed(path, closed) else route
         return None

@@ -31,7 +31,13 @@ if TYPE_CHECKING:
 MILLION: Final = 1_000_000
 BILLION: Final = 1_000_000_000
 SAMPLED: Final = TraceFlags(TraceFlags.SAMPLED)
-OPERATIONS: Final = {"openai.chat": "chat", "openai.embeddings": "embeddings"}
+OPERATIONS: Final = {
+    "anthropic.messages": "chat",
+    "openai.chat": "chat",
+    "openai.completions": "text_completion",
+    "openai.embeddings": "embeddings",
+    "openai.responses": "chat",
+}
 # W3C Trace Context, section 3.2: version 00, no all-zero ids
 TRACEPARENT: Final = re.compile(rb"00-(?!0{32})([0-9a-f]{32})-(?!0{16})([0-9a-f]{16})-([0-9a-f]{2})")
 # Name of the span of each stage, and the stamps between which it ran.

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import subprocess
+import sys
 from typing import TYPE_CHECKING
 
 import pytest
@@ -13,6 +15,7 @@ from tests.identity_provider import IdentityProvider
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
+    from pathlib import Path
 
 
 @pytest.fixture(scope="session")
@@ -44,3 +47,20 @@ def idp(world: World, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Iden
     """A real identity provider, which knows the world's callers; who breaks it mends it."""
     with IdentityProvider(tmp_path_factory.mktemp("idp"), world.pki) as running:
         yield running
+
+
+@pytest.fixture(scope="session")
+def llama(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Path]:
+    """llama.cpp's own server with tiny random weights; returns its socket."""
+    directory = tmp_path_factory.mktemp("m")
+    process = subprocess.Popen(
+        [sys.executable, "-m", "tests.e2e.tiny_model", directory],
+        stdin=subprocess.PIPE,
+        stdout=subprocess.PIPE,
+        stderr=subprocess.DEVNULL,
+    )
+    with process:
+        assert process.stdout is not None
+        assert process.stdout.readline().startswith(b"ready")
+        yield directory / "m.sock"
+        process.kill()

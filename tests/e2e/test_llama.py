@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import subprocess
-import sys
 from typing import TYPE_CHECKING
 
 import msgspec
@@ -17,23 +15,6 @@ if TYPE_CHECKING:
     from pathlib import Path
 
     from tests.e2e.world import World
-
-
-@pytest.fixture(scope="module")
-def llama(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Path]:
-    """The model server; returns its socket."""
-    directory = tmp_path_factory.mktemp("m")
-    process = subprocess.Popen(
-        [sys.executable, "-m", "tests.e2e.tiny_model", directory],
-        stdin=subprocess.PIPE,
-        stdout=subprocess.PIPE,
-        stderr=subprocess.DEVNULL,
-    )
-    with process:
-        assert process.stdout is not None
-        assert process.stdout.readline().startswith(b"ready")
-        yield directory / "m.sock"
-        process.kill()
 
 
 @pytest.fixture(scope="module")

@@ -5,7 +5,9 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Final
 
 from gateway.config.checks.findings import Finding
+from gateway.config.checks.routes import names_model
 from gateway.core.budgets import Dimension
+from gateway.core.dialects import NAMELESS, STREAMING, UNMETERED, WITHOUT_OUTPUT
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
@@ -19,7 +21,6 @@ TOKENS: Final = ("input_tokens", "output_tokens", "tokens", "cost")
 PRODUCED: Final = ("output_tokens", "tokens")
 GROWING: Final = (*PRODUCED, "cost", "bytes_out", "stream_time")
 AMOUNTS: Final = (*TOKENS, "bytes_out", "stream_time")
-SILENT: Final = frozenset({"openai.models", "opaque"})  # dialects that name no model and meter nothing
 
 
 def check_limits(subject: Subject) -> Iterator[Finding]:
@@ -173,18 +174,21 @@ def _who(subject: Subject, path: Path, metered: Metered) -> Iterator[Finding]:
 def _in_route(path: Path, metered: Metered, route: Route) -> Iterator[Finding]:
     """What is limited can be read from requests and answers of this route."""
     dialect = route.dialect
-    if dialect in SILENT:
+    if dialect in UNMETERED:
         for measure in TOKENS:
             if _uses(metered, (measure,)):
                 message = (
                     f"answers of the dialect `{dialect}` say nothing of tokens: this limit can never match"
                 )
                 yield Finding(_place(path, metered, measure), message, "limit `requests` or `bytes_out`")
-        if metered.models is not None or any(key.dimension is Dimension.MODEL for key in metered.per):
-            line = "models" if metered.models is not None else "per"
-            message = f"requests of the dialect `{dialect}` name no model: this limit can never match"
-            yield Finding((*path, line), message, "remove it from this limit")
-    if dialect != "openai.chat":
+    has_no_model = dialect in NAMELESS and not names_model(route)
+    if has_no_model and (
+        metered.models is not None or any(key.dimension is Dimension.MODEL for key in metered.per)
+    ):
+        line = "models" if metered.models is not None else "per"
+        message = f"requests of the dialect `{dialect}` name no model: this limit can never match"
+        yield Finding((*path, line), message, "remove it from this limit")
+    if dialect not in STREAMING:
         for measure in ("streams", "stream_time"):
             if _uses(metered, (measure,)) if measure != "streams" else metered.streams is not None:
                 message = f"requests of the dialect `{dialect}` ask for no stream: this limit can never match"
@@ -199,7 +203,7 @@ def _place(path: Path, metered: Metered, measure: str) -> Path:
 
 def _satisfiable(path: Path, subject: Subject, route: Route) -> Iterator[Finding]:
     """A request without a cap of its own can be served at all."""
-    if route.dialect in {*SILENT, "openai.embeddings"}:
+    if route.dialect in WITHOUT_OUTPUT:
         return
     cap = route.limits.output_cap
     settings = subject.settings

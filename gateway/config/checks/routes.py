@@ -8,6 +8,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Final
 
 from gateway.config.checks.findings import Finding
+from gateway.core.dialects import NAMELESS
 from gateway.core.identity import TWO_PROOFS
 from gateway.core.route import pattern_segments
 
@@ -197,9 +198,14 @@ def _rule(
             yield Finding(
                 (*path, "roles", position), message, f"add it to `roles`; there are: {known}", reads
             )
-    if rule.models and route.dialect in {"openai.models", "opaque"}:
+    if rule.models and route.dialect in NAMELESS and not names_model(route):
         message = f"requests of the dialect `{route.dialect}` name no model: this rule can never hold"
         yield Finding((*path, "models"), message, "remove `models:`", ((*path[:2], "dialect"),))
+
+
+def names_model(route: Route) -> bool:
+    """Tell whether a model is named beside the body: in the path, or in a header."""
+    return "{model}" in route.match.path.split("/") or route.headers.model is not None
 
 
 def _rules(route: Route) -> Iterator[tuple[str, int, Rule]]:
@@ -219,6 +225,9 @@ def check_risk(subject: Subject) -> Iterator[Finding]:
         if risk.bar is None and risk.detectors:
             message = "scores are recorded, but nothing is refused: there is no bar"
             yield Finding((*path, "risk"), message, "add `bar: 0.9`", is_warning=True, is_key=True)
+        if route.headers.model in OWN_REQUEST_HEADERS:
+            message = f"`{route.headers.model.decode()}` is decided by the gateway itself, and names no model"
+            yield Finding((*path, "headers", "model"), message, "write `x-model`")
         for kind in ("request", "answer"):
             for position, name in enumerate(getattr(route.headers, kind)):
                 if name in (OWN_REQUEST_HEADERS if kind == "request" else OWN_HEADERS):

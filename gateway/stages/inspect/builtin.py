@@ -1,7 +1,8 @@
 """The schemas that come with the gateway, read from beside this module.
 
 Closed by default: a member that the schema does not know is refused. `extra_fields` opens exactly the
-places where clients of self-hosted servers put extensions, and there only under plain names.
+places where clients of self-hosted servers put extensions, and there only under plain names: the top level,
+`$defs/message`, and kinds of tools and content that lead to `$defs/unknown`.
 """
 
 from __future__ import annotations
@@ -23,19 +24,32 @@ def load_builtin(name: str, *, extra_fields: bool = False) -> JsonSchema:
     Args:
         name: The dialect's name.
         extra_fields: True lets members pass that the schema does not know, at the top level and in
-            messages. They are re-serialised, but nothing has checked them.
+            messages, and tools and content of kinds that it does not know. They are re-serialised, but
+            nothing has checked them.
 
     Returns:
         The schema.
     """
-    source = resources.files("gateway.stages.inspect").joinpath("schemas", f"{name}.json").read_bytes()
-    schema = msgspec.json.decode(source, type=dict[str, object])
+    schema = _source(name)
+    definitions = msgspec.convert(schema.get("$defs", {}), dict[str, dict[str, object]])
     if extra_fields:
         del schema["additionalProperties"]
         schema["propertyNames"] = _PLAIN_NAMES
-        definitions = msgspec.convert(schema.get("$defs", {}), dict[str, dict[str, object]])
         if "message" in definitions:
             del definitions["message"]["additionalProperties"]
             definitions["message"]["propertyNames"] = _PLAIN_NAMES
-            schema["$defs"] = definitions
+        if "unknown" in definitions:
+            definitions["unknown"] = {"propertyNames": _PLAIN_NAMES}
+    if definitions:
+        schema["$defs"] = definitions
     return JsonSchema(schema)
+
+
+def _source(name: str) -> dict[str, object]:
+    """Read a schema, and the definitions that it shares with another one (`definitions_of`)."""
+    file = resources.files("gateway.stages.inspect").joinpath("schemas", f"{name}.json")
+    schema = msgspec.json.decode(file.read_bytes(), type=dict[str, object])
+    other = schema.pop("definitions_of", None)
+    if other is not None:
+        schema["$defs"] = _source(str(other))["$defs"]
+    return schema

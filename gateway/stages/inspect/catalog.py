@@ -10,15 +10,33 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Final, final
 
-from gateway.stages.inspect import generic_json, opaque, openai_chat, openai_embeddings, openai_models
+from gateway.stages.inspect import (
+    anthropic_messages,
+    generic_json,
+    oip,
+    opaque,
+    openai_audio,
+    openai_chat,
+    openai_completions,
+    openai_embeddings,
+    openai_images,
+    openai_models,
+    openai_moderations,
+    openai_responses,
+)
 from gateway.stages.inspect.fingerprint import Fingerprint
 from gateway.stages.inspect.json_schema import JsonSchema, SchemaError
+from gateway.stages.inspect.structured import Structured
 
 if TYPE_CHECKING:
+    from collections.abc import Callable, Mapping
+
     from gateway.core.ports import Inspector
+    from gateway.core.prompt import Prompt
 
 # No accept-encoding: what the meter and the guards read must come as plain bytes.
 _OPENAI_REQUEST: Final = frozenset({b"accept", b"openai-beta"})
+_ANTHROPIC_REQUEST: Final = frozenset({b"accept", b"anthropic-beta", b"anthropic-version"})
 _PLAIN_ANSWER: Final = frozenset({
     b"cache-control",
     b"content-encoding",
@@ -32,6 +50,7 @@ _OPENAI_ANSWER: Final = _PLAIN_ANSWER | {
     b"openai-version",
     b"x-request-id",
 }
+_ANTHROPIC_ANSWER: Final = _PLAIN_ANSWER | {b"request-id"}
 _FILE_ANSWER: Final = _PLAIN_ANSWER | {
     b"accept-ranges",
     b"content-disposition",
@@ -61,10 +80,36 @@ class Dialect:
     is_extensible: bool = False
 
 
+# Dialects that have nothing but a schema and a function that reads the prompt.
+_OPENAI: Final[Mapping[str, Callable[[object, int, int], Prompt]]] = {
+    module.NAME: module.read
+    for module in (openai_completions, openai_responses, openai_moderations, openai_images)
+}
+_ANTHROPIC: Final[Mapping[str, Callable[[object, int, int], Prompt]]] = {
+    anthropic_messages.NAME: anthropic_messages.read,
+    anthropic_messages.COUNT_NAME: anthropic_messages.read,
+}
+_STRUCTURED: Final = {**_OPENAI, **_ANTHROPIC}
+
 _ALL: Final = (
     Dialect(openai_chat.NAME, _OPENAI_REQUEST, _OPENAI_ANSWER, has_schema=True, is_extensible=True),
     Dialect(openai_embeddings.NAME, _OPENAI_REQUEST, _OPENAI_ANSWER, has_schema=True, is_extensible=True),
     Dialect(openai_models.NAME, _OPENAI_REQUEST, _OPENAI_ANSWER),
+    *(
+        Dialect(name, _OPENAI_REQUEST, _OPENAI_ANSWER, has_schema=True, is_extensible=True)
+        for name in _OPENAI
+    ),
+    *(
+        Dialect(name, _ANTHROPIC_REQUEST, _ANTHROPIC_ANSWER, has_schema=True, is_extensible=True)
+        for name in _ANTHROPIC
+    ),
+    Dialect(openai_audio.NAME, _OPENAI_REQUEST, _OPENAI_ANSWER),
+    Dialect(
+        oip.NAME,
+        frozenset({b"accept", oip.LENGTH}),
+        _PLAIN_ANSWER | {oip.LENGTH},
+        has_schema=True,
+    ),
     Dialect(generic_json.NAME, frozenset({b"accept"}), _PLAIN_ANSWER, has_schema=True),
     Dialect(opaque.NAME, frozenset({b"accept", b"content-encoding", b"range"}), _FILE_ANSWER),
 )
@@ -111,10 +156,23 @@ def build_inspector(
         return openai_chat.OpenAiChat(
             fingerprint, schema=compiled, extra_fields=extra_fields, wants_usage=wants_usage
         )
+    if dialect in _STRUCTURED:
+        read = _STRUCTURED[dialect]
+        return Structured(dialect, read, fingerprint, schema=compiled, extra_fields=extra_fields)
+    return _other(dialect, fingerprint, compiled, extra_fields=extra_fields)
+
+
+def _other(
+    dialect: str, fingerprint: Fingerprint, schema: JsonSchema | None, *, extra_fields: bool
+) -> Inspector:
     if dialect == openai_embeddings.NAME:
-        return openai_embeddings.OpenAiEmbeddings(fingerprint, schema=compiled, extra_fields=extra_fields)
+        return openai_embeddings.OpenAiEmbeddings(fingerprint, schema=schema, extra_fields=extra_fields)
     if dialect == openai_models.NAME:
         return openai_models.OpenAiModels()
+    if dialect == openai_audio.NAME:
+        return openai_audio.OpenAiAudio(fingerprint)
+    if dialect == oip.NAME:
+        return oip.Oip(fingerprint, schema=schema)
     if dialect == generic_json.NAME:
-        return generic_json.GenericJson(fingerprint, schema=compiled)
+        return generic_json.GenericJson(fingerprint, schema=schema)
     return opaque.Opaque(fingerprint)

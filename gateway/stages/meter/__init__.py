@@ -48,8 +48,11 @@ def _take(usage: Usage, tokens: Tokens) -> None:
     produced = tokens.output_tokens
     if produced is None:
         produced = tokens.completion_tokens
+    if produced is None and given is not None and given == tokens.total_tokens:
+        produced = 0  # as of embeddings: nothing else was used
     if given is not None:
-        usage.input_tokens = given
+        cached = (tokens.cache_creation_input_tokens or 0) + (tokens.cache_read_input_tokens or 0)
+        usage.input_tokens = given + cached
     if produced is not None:
         usage.output_tokens = produced
 
@@ -201,6 +204,14 @@ METERS: Final[Mapping[str, MeterFactory]] = {
     "openai.chat": openai_meter,
     "openai.embeddings": openai_meter,
     "openai.models": null_meter,
+    "openai.completions": openai_meter,
+    "openai.responses": openai_meter,
+    "openai.moderations": null_meter,
+    "openai.images": openai_meter,
+    "openai.audio": openai_meter,
+    "anthropic.messages": openai_meter,
+    "anthropic.count_tokens": null_meter,
+    "oip": null_meter,
     "json": openai_meter,
     "opaque": null_meter,
 }

@@ -10,12 +10,19 @@ _Count = Annotated[int, msgspec.Meta(ge=0, le=2**53 - 1)]
 
 
 class Tokens(msgspec.Struct):
-    """The two vocabularies for the same thing."""
+    """The two vocabularies for the same thing.
+
+    Anthropic's `input_tokens` are those alone that no cache was asked about; the others stand beside them.
+    OpenAI's counts hold the cached ones.
+    """
 
     prompt_tokens: _Count | None = None
     completion_tokens: _Count | None = None
+    total_tokens: _Count | None = None
     input_tokens: _Count | None = None
     output_tokens: _Count | None = None
+    cache_creation_input_tokens: _Count | None = None
+    cache_read_input_tokens: _Count | None = None
 
 
 class Part(msgspec.Struct):

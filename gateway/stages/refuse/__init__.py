@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING, Final, final
 
 import msgspec
 
+from gateway.core.dialects import ANTHROPIC
 from gateway.stages.refuse.challenges import Challenges, quoted, visible
 from gateway.stages.refuse.public import PUBLIC, Challenge, Public
 
@@ -51,16 +52,21 @@ UNITS: Final = {
 # `type` of the error object, in the words that OpenAI-style SDKs know; by status.
 SDK_TYPES: Final = {401: "authentication_error", 403: "permission_error", 429: "rate_limit_error"}
 
+# Anthropic's words for what is not the client's fault; the others are the same.
+ANTHROPIC_TYPES: Final = {503: "overloaded_error", 504: "timeout_error"}
+
 
 @final
 class _Template:
     """The parts of one reason's answer that never change, encoded once."""
 
-    __slots__ = ("code", "head", "is_retryable", "message", "public", "title")
+    __slots__ = ("anthropic", "code", "head", "is_retryable", "message", "public", "title")
 
     def __init__(self, entry: Public, type_base: str) -> None:
         fault = "server_error" if entry.status >= FIRST_SERVER_ERROR else "invalid_request_error"
         sdk = SDK_TYPES.get(entry.status, fault)
+        other = ANTHROPIC_TYPES.get(entry.status, "api_error") if fault == "server_error" else sdk
+        self.anthropic = b'{"type":"error","error":{"type":%b,"message":' % _encode(other)
         self.public = entry
         self.title = _encode(entry.title)
         self.head = b'{"type":%b,"title":%b,"status":%d' % (
@@ -130,9 +136,13 @@ class Problems:
     def event(self, ex: Exchange, refusal: Refusal) -> bytes:
         """Render a refusal as the last server-sent event of an answer that has begun.
 
-        Begins with an empty line, which ends whatever event was cut off in the middle.
+        Begins with an empty line, which ends whatever event was cut off in the middle. Clients of Anthropic's
+        streams get it in Anthropic's shape.
         """
-        return b"\n\nevent: error\ndata: %b\n\n" % _document(self._templates[refusal.reason], ex, refusal)
+        template = self._templates[refusal.reason]
+        is_anthropic = ex.route is not None and ex.route.dialect in ANTHROPIC
+        document = (_anthropic if is_anthropic else _document)(template, ex, refusal)
+        return b"\n\nevent: error\ndata: %b\n\n" % document
 
     def report(self, ex: Exchange, fault: Exception) -> None:
         """Hand an unexpected exception to the operators; clients get the word `internal`, no more."""
@@ -165,6 +175,13 @@ def _document(template: _Template, ex: Exchange, refusal: Refusal) -> bytes:
         detail,
         template.code,
     )
+
+
+def _anthropic(template: _Template, ex: Exchange, refusal: Refusal) -> bytes:
+    """Write the error of Anthropic's API: `type`, `error` and `request_id`."""
+    is_told = refusal.detail and not template.public.is_silent
+    message = _encode(refusal.detail) if is_told else template.title
+    return b'%b%b},"request_id":%b}' % (template.anthropic, message, _encode(ex.id))
 
 
 def _retry_seconds(refusal: Refusal) -> int:

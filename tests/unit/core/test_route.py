@@ -113,3 +113,27 @@ def test_defaults_are_safe() -> None:
         it.max_age,
     )
     assert BASE.bounds == bounds
+
+
+def test_a_wildcard_reaches_no_management() -> None:
+    """What servers are managed by is part of a route only if it is named; a literal path is no exception."""
+    table = RouteTable(
+        [
+            route("metrics", "/metrics", "GET"),
+            replace(route("repository", "/v2/**", "GET"), management=frozenset({"model-repository"})),
+            route("rest", "/{a}/**", "GET"),
+            replace(route("slots", "/slots", "GET"), management=frozenset({"slots"})),
+        ]
+    )
+
+    def found(path: str) -> str | None:
+        match = table.match("GET", path)
+        return None if match is None else match.name
+
+    assert ["repository", "repository", "rest", "slots"] == [
+        found(path) for path in ("/v2/repository/index", "/v2/models/m", "/v1/models", "/slots")
+    ]
+    assert [None] * 5 == [
+        found(path)
+        for path in ("/metrics", "/v2/logging", "/v2/Models/m/Stats", "/v1/load_lora_adapter", "/slots/1")
+    ]

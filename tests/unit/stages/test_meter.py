@@ -124,6 +124,49 @@ def test_reads_every_vocabulary(event: bytes) -> None:
 
 
 @pytest.mark.parametrize(
+    ("total", "produced"), [(b',"total_tokens":5', 0), (b',"total_tokens":6', None), (b"", None)]
+)
+def test_input_that_is_all_leaves_no_output(total: bytes, produced: int | None) -> None:
+    """Of embeddings a backend states no output: if its total is its input there was none, else nobody knows."""
+    assert metered(b'data: {"usage":{"prompt_tokens":5' + total + b"}}\n\n")[1:] == (5, produced)
+
+
+@pytest.mark.parametrize(
+    ("events", "tokens"),
+    [
+        (
+            [
+                b'data: {"message":{"usage":{"input_tokens":5,"cache_read_input_tokens":7,"output_tokens":1}}}\n\n',
+                b'data: {"type":"message_delta","usage":{"output_tokens":6}}\n\n',
+            ],
+            (12, 6),
+        ),
+        (
+            [
+                b'data: {"message":{"usage":{"input_tokens":5,"cache_creation_input_tokens":2,"output_tokens":1}}}\n\n',
+                b'data: {"usage":{"input_tokens":5,"cache_creation_input_tokens":2,"output_tokens":6}}\n\n',
+            ],
+            (7, 6),
+        ),
+        (
+            [b'data: {"usage":{"input_tokens":5,"cache_read_input_tokens":null,"output_tokens":6}}\n\n'],
+            (5, 6),
+        ),
+        ([b'data: {"usage":{"cache_read_input_tokens":7,"output_tokens":6}}\n\n'], (None, 6)),
+        (
+            [
+                b'data: {"usage":{"input_tokens":9,"input_tokens_details":{"cached_tokens":4},"output_tokens":6}}\n\n'
+            ],
+            (9, 6),
+        ),
+    ],
+)
+def test_cached_input_is_input(events: list[bytes], tokens: tuple[int | None, int]) -> None:
+    """Anthropic counts cached tokens beside the others, OpenAI among them: both are what was sent."""
+    assert metered(*events)[1:] == tokens
+
+
+@pytest.mark.parametrize(
     "usage",
     [
         b"[]",

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -14,7 +15,7 @@ from hypothesis import strategies as st
 from gateway.core.refusal import LimitState, Reason, Refusal
 from gateway.stages.refuse import Problems
 from gateway.stages.refuse.public import PUBLIC, public
-from tests.unit.observe.exchanges import ALICE, ANONYMOUS, ID, malformed, refused
+from tests.unit.observe.exchanges import ALICE, ANONYMOUS, ID, ROUTE, malformed, refused
 
 if TYPE_CHECKING:
     from gateway.core.exchange import Exchange
@@ -200,6 +201,36 @@ def test_an_answer_that_has_begun_ends_with_an_event() -> None:
     assert event.startswith(b"\n\nevent: error\ndata: {")
     assert event.endswith(b"}\n\n")
     assert problems().render(ex, refusal)[2] == event.split(b"data: ", 1)[1][:-2]
+
+
+@pytest.mark.parametrize("reason", Reason)
+def test_an_anthropic_stream_ends_with_anthropics_error(reason: Reason) -> None:
+    """Its clients know `type`, `error.type` and `error.message`; nothing is told that a problem would not tell."""
+    refusal = Refusal(reason, "The model stopped.", note="secret note")
+    ex = refused(refusal)
+    problem = msgspec.json.decode(problems().render(ex, refusal)[2])
+    ex.route = replace(ROUTE, dialect="anthropic.messages")
+    event = problems().event(ex, refusal)
+    document = msgspec.json.decode(event.removeprefix(b"\n\nevent: error\ndata: "))
+
+    assert event.endswith(b"}\n\n")
+    assert {"type", "error", "request_id"} == set(document)
+    assert ("error", ID, problem["error"]["message"]) == (
+        document["type"],
+        document["request_id"],
+        document["error"]["message"],
+    )
+    assert document["error"]["type"] in {
+        "invalid_request_error",
+        "authentication_error",
+        "permission_error",
+        "rate_limit_error",
+        "timeout_error",
+        "overloaded_error",
+        "api_error",
+    }
+    assert (problem["status"] < 500) == (problem["error"]["type"] == document["error"]["type"])
+    assert {"message", "type"} == set(document["error"])
 
 
 def test_unexpected_exceptions_go_to_the_operators() -> None:

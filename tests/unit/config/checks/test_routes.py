@@ -20,7 +20,8 @@ RULE = {"name": "users", "roles": ["user"]}
 
 def route(path: str, name: str = "other", methods: tuple[str, ...] = ("POST",)) -> dict[str, object]:
     """Make a route of its own path."""
-    return {**CHAT, "name": name, "match": {"methods": list(methods), "path": path}}  # type: ignore[dict-item]
+    match = {"methods": list(methods), "path": path}
+    return {**CHAT, "name": name, "match": match, "management": []}  # type: ignore[dict-item]
 
 
 @pytest.mark.parametrize(
@@ -117,6 +118,10 @@ def route(path: str, name: str = "other", methods: tuple[str, ...] = ("POST",)) 
             ('"Authorization"', "`authorization` is decided by the gateway itself, and never crosses"),
         ),
         (
+            {"routes.0.headers": {"model": "Authorization"}},
+            ('"Authorization"', "`authorization` is decided by the gateway itself, and names no model"),
+        ),
+        (
             {"routes.0.headers": {"answer": ["Set-Cookie"]}},
             ('"Set-Cookie"', "`set-cookie` is decided by the gateway itself, and never crosses"),
         ),
@@ -178,6 +183,23 @@ def test_a_token_without_issuers_is_refused(tmp_path: Path) -> None:
     [
         ({"routes": [CHAT, route("/v1/{a}/completions"), route("/v1/**", "rest")]}, []),
         ({"routes": [CHAT, route("/v1/chat/completions", methods=("GET",))]}, []),
+        (
+            {
+                "routes.0.dialect": "opaque",
+                "routes.0.match.path": "/x/{model}",
+                "routes.0.allow.0.models": ["a"],
+                "routes.0.limits": {"requests": "6/minute", "per": "model"},
+            },
+            [],
+        ),
+        (
+            {
+                "routes.0.dialect": "opaque",
+                "routes.0.headers": {"model": "x-model"},
+                "routes.0.allow.0.models": ["a"],
+            },
+            [],
+        ),
         ({"routes.0.limits": {"requests": ["6/minute", "60/hour"], "burst": 60, "concurrent": 1}}, []),
         ({"routes.0.risk": {"bar": 0.5, "detectors": ["denied-probing"]}}, []),
         ({"server.bounds": {"connections": 10}}, []),

@@ -19,9 +19,9 @@ class NoBody:
         raise AssertionError
 
 
-def call(method: str = "POST", headers: dict[bytes, bytes] | None = None) -> Call:
+def call(method: str = "POST", headers: dict[bytes, bytes] | None = None, path: str = "/") -> Call:
     """Make a call; JSON by default."""
-    return Call("id", method, "/", "", JSON_HEAD if headers is None else headers, Peer("::1", 1), NoBody())
+    return Call("id", method, path, "", JSON_HEAD if headers is None else headers, Peer("::1", 1), NoBody())
 
 
 def chat(**members: object) -> bytes:

@@ -8,7 +8,16 @@ from gateway.stages.inspect.builtin import load_builtin
 
 CHAT: dict[str, object] = {"model": "m", "messages": [{"role": "user", "content": "hi"}]}
 EMBEDDINGS: dict[str, object] = {"model": "m", "input": "hi"}
-SMALLEST = [("openai.chat", CHAT), ("openai.embeddings", EMBEDDINGS)]
+SMALLEST = [
+    ("openai.chat", CHAT),
+    ("openai.embeddings", EMBEDDINGS),
+    ("openai.completions", {"model": "m", "prompt": "hi"}),
+    ("openai.responses", EMBEDDINGS),
+    ("openai.moderations", EMBEDDINGS),
+    ("openai.images", {"model": "m", "prompt": "hi"}),
+    ("anthropic.messages", CHAT | {"max_tokens": 16}),
+    ("anthropic.count_tokens", CHAT),
+]
 
 
 @pytest.mark.parametrize(("name", "document"), SMALLEST)
