@@ -40,6 +40,11 @@ LEAST_PRIVILEGES = (
 )
 """What docs/redis.md tells operators to grant; a test holds the two together."""
 
+INLINE_USER = "gateway-inline"
+INLINE_INSTEAD = ("+evalsha +script|load +script|exists", "+eval")
+INLINE_PRIVILEGES = LEAST_PRIVILEGES.replace(*INLINE_INSTEAD)
+"""The same where the server refuses SCRIPT; every server here has a user of each kind."""
+
 
 def redis_binary() -> str | None:
     """Return the path of a Redis server with TLS, or None."""
@@ -128,6 +133,7 @@ class RunningServer:
         tls_port: Port with TLS, or None.
         pki: Certificates of the TLS port.
         acl: What the ACL user may do.
+        options: More of its command line.
     """
 
     binary: str
@@ -136,6 +142,7 @@ class RunningServer:
     tls_port: int | None = None
     pki: Pki | None = None
     acl: str = LEAST_PRIVILEGES
+    options: tuple[str, ...] = ()
     process: subprocess.Popen[bytes] | None = field(default=None, repr=False)
 
     def start(self) -> None:
@@ -144,9 +151,11 @@ class RunningServer:
         acl = self.directory / "users.acl"
         acl.write_text(
             f"user default on >{ADMIN_PASSWORD} ~* &* +@all\nuser {USER} on >{PASSWORD} {self.acl}\n"
+            f"user {INLINE_USER} on >{PASSWORD} {INLINE_PRIVILEGES}\n"
         )
         command = [self.binary, "--port", str(self.port), "--bind", "127.0.0.1", "--save", "", "--dir"]
         command += [str(self.directory), "--aclfile", str(acl), "--unixsocket", str(self.socket_path)]
+        command += self.options
         if self.pki is not None:
             self.tls_port = self.tls_port or free_port()
             command += ["--tls-port", str(self.tls_port), "--tls-ca-cert-file", str(self.pki.ca)]

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Final
 
 import structlog
 
@@ -26,6 +26,9 @@ if TYPE_CHECKING:
 Store = MemoryStore | RedisStore
 Budgets = MemoryBudgets | RedisBudgets
 Counters = MemoryCounters | RedisCounters
+
+INLINE: Final = "the server refuses SCRIPT LOAD, so every call brings the script along: permit `script|load`"
+"""What operators read once if the server loads no scripts."""
 
 
 def make_state(compilation: Compilation, clock: Clock) -> tuple[Store, Counters]:
@@ -125,6 +128,8 @@ def _reporter(what: str) -> Callable[[str, str], None]:
         log = structlog.get_logger()
         if event == "lost":
             log.error("state-lost", what=what, why=why)
+        elif event == "inline":
+            log.warning("state-scripts-inline", what=what, mend=INLINE)
         else:
             log.info("state-back", what=what)
 

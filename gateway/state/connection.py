@@ -89,6 +89,10 @@ class Connection:
         loop: The running loop.
         timeout: Seconds from sending a command to its reply.
         on_lost: Called once when the connection is gone, with a word that says why.
+
+    Attributes:
+        inline: How the call of a script begins, and what it begins with instead where the server takes no
+            digests: see `Script.inline`. None where it does.
     """
 
     __slots__ = (
@@ -101,6 +105,7 @@ class Connection:
         "_reader",
         "_transport",
         "_unparsed",
+        "inline",
         "timeout",
         "why",
     )
@@ -110,6 +115,7 @@ class Connection:
     ) -> None:
         self.timeout = timeout
         self.why = ""
+        self.inline: tuple[bytes, bytes] | None = None
         self._loop = loop
         self._on_lost = on_lost
         self._reader = hiredis.Reader(notEnoughData=_NOTHING)
@@ -130,6 +136,8 @@ class Connection:
         if self._transport is None:
             receiver.receive(LOST)
             return
+        if self.inline is not None:
+            command = command.replace(self.inline[0], self.inline[1], 1)
         if self._is_gathering:
             self._transport.write(command)
         else:

@@ -46,6 +46,8 @@ WORDS: Final = {
 }
 """First word of Redis' error replies to our word for it; their text goes nowhere."""
 
+UNLOADABLE: Final = frozenset({"not-permitted", "unknown-command"})
+"""Answers to SCRIPT LOAD after which every call brings the script's text along."""
 
 FATAL: Final = frozenset(
     {"read-only", "password-missing", "not-permitted", "loading", "moved", "script-missing"}
@@ -73,7 +75,10 @@ class Server:
 
 def word(error: hiredis.ReplyError) -> str:
     """Return our word for an error reply."""
-    return WORDS.get(str(error).split(" ", 1)[0], "error")
+    text = str(error)
+    if text.startswith("ERR unknown command"):
+        return "unknown-command"
+    return WORDS.get(text.split(" ", 1)[0], "error")
 
 
 def tls_context(ca: str | None, certificate: str | None, private_key: str | None) -> ssl.SSLContext:
@@ -104,12 +109,14 @@ class Link:
         probe: A packed command that does what all others will do; a server that answers it with an
             error (no privilege, read-only) is not usable, and not "back".
         on_up: Called with every new connection, before anybody else can use it.
-        report: Called with "lost" and why, and with "back" and "": transitions only.
+        report: Called with "lost" and why, and with "back" and "": transitions only. Once with "inline" and
+            "" if the server loads no scripts.
     """
 
     __slots__ = (
         "_ended",
         "_first",
+        "_is_inline",
         "_on_up",
         "_probe",
         "_report",
@@ -137,6 +144,7 @@ class Link:
         self._on_up = on_up
         self._report = report
         self._was_lost = False
+        self._is_inline = False
         self._task: asyncio.Task[None] | None = None
         self._first = asyncio.Event()
         self._ended = asyncio.Event()
@@ -183,6 +191,9 @@ class Link:
         if self._was_lost:
             self._was_lost = False
             self._report("back", "")
+        if connection.inline is not None and not self._is_inline:
+            self._is_inline = True
+            self._report("inline", "")
 
     def _down(self) -> None:
         self._first.set()
@@ -242,7 +253,9 @@ class Link:
                 return why
         if await connection.ask("SCRIPT", "EXISTS", self._script.digest) != [1]:
             why = fault(await connection.ask("SCRIPT", "LOAD", self._script.text))
-            if why is not None:
+            if why in UNLOADABLE:
+                connection.inline = self._script.inline
+            elif why is not None:
                 return why
         answer = Answer(asyncio.get_running_loop())
         connection.send(self._probe, answer)

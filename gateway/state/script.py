@@ -34,13 +34,21 @@ class Script:
 
     Args:
         name: File name in `lua/`, without its ending.
+
+    Attributes:
+        digest: Its name on a server that has it.
+        inline: The two words of a packed call by digest, and those of one that brings the text along: what
+            a server needs that refuses to load scripts. The other words are the same.
+        text: What it says.
     """
 
-    __slots__ = ("digest", "text")
+    __slots__ = ("digest", "inline", "text")
 
     def __init__(self, name: str) -> None:
         self.text = Path(__file__).with_name("lua").joinpath(f"{name}.lua").read_bytes()
         self.digest = sha1(self.text, usedforsecurity=False).hexdigest().encode()  # what EVALSHA names it by
+        by_digest = b"$7\r\nEVALSHA\r\n$40\r\n%b\r\n" % self.digest
+        self.inline = (by_digest, b"$4\r\nEVAL\r\n$%d\r\n%b\r\n" % (len(self.text), self.text))
 
 
 def _name(text: str) -> bytes:

@@ -1,4 +1,4 @@
-"""Stores under contract: memory, Redis (TCP, TLS, unix socket) and Valkey, each on the real thing."""
+"""Stores under contract: memory, Redis (TCP, TLS, unix socket) and Valkey (SCRIPT permitted or not), all real."""
 
 from __future__ import annotations
 
@@ -13,14 +13,19 @@ from gateway.state.address import parse
 from gateway.state.link import Server, tls_context
 from gateway.state.memory import MemoryStore
 from gateway.state.redis import RedisStore
-from tests.servers import PASSWORD, USER, RunningServer, make_pki, redis_binary, valkey_binary
+from tests.servers import INLINE_USER, PASSWORD, USER, RunningServer, make_pki, redis_binary, valkey_binary
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator, Iterator
 
     from gateway.core.ports import Store
 
-KINDS = ["memory", "valkey", *(["redis", "redis-tls", "redis-unix"] if redis_binary() else [])]
+KINDS = [
+    "memory",
+    "valkey",
+    "valkey-inline",
+    *(["redis", "redis-tls", "redis-unix"] if redis_binary() else []),
+]
 SERVERS = ["valkey", *(["redis"] if redis_binary() else [])]
 
 
@@ -74,10 +79,11 @@ def reach(server: RunningServer, kind: str = "", *, password: str = PASSWORD, ti
         context = tls_context(str(pki.ca), str(pki.client_certificate), str(pki.client_key))
         url = f"rediss://{USER}@localhost:{server.tls_port}"
         return Server(parse(url), password.encode(), context, timeout)
+    user = INLINE_USER if kind.endswith("-inline") else USER
     url = (
-        f"unix://{USER}@{server.socket_path}"
+        f"unix://{user}@{server.socket_path}"
         if kind == "redis-unix"
-        else f"redis://{USER}@127.0.0.1:{server.port}"
+        else f"redis://{user}@127.0.0.1:{server.port}"
     )
     return Server(parse(url), password.encode(), timeout=timeout)
 

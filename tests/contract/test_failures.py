@@ -232,6 +232,50 @@ async def test_a_user_that_may_not_load_scripts_needs_them_loaded(server: Runnin
     assert (ledger.refused, again.refused) == (None, None)
 
 
+async def test_a_server_that_loads_no_scripts_is_sent_them_with_every_call(tmp_path: Path, key: str) -> None:
+    """Managed servers have no SCRIPT command: EVAL does the same, is said once, and limits are as exact."""
+    server = RunningServer(
+        redis_binary() or valkey_binary(),
+        tmp_path,
+        acl="+@all ~*",
+        options=("--rename-command", "SCRIPT", ""),
+    )
+    server.start()
+    reports = Reports()
+    limits = RouteLimits("two", (RateLimit("r", 2, 3600.0, 2),))
+    try:
+        async with opened(reach(server), report=reports) as store:
+            ledgers = [await store.admit(key, limits) for _ in range(3)]
+            evals = server.calls("eval"), server.calls("evalsha")
+            server.stop()
+            await reports.until("lost")
+            server.start()
+            await reports.until("back")
+            ledgers.append(await store.admit("other", limits))
+    finally:
+        server.stop()
+
+    assert [ledger.refused for ledger in ledgers] == [None, None, "r", None]
+    assert evals == (4, 0)  # a new connection is tried once
+    assert [event for event, _ in reports.said] == ["inline", "lost", "back"]
+
+
+async def test_privileges_that_change_while_it_runs_are_followed(server: RunningServer, key: str) -> None:
+    """SCRIPT is withdrawn and the scripts are gone: one claim is refused, then they are sent along."""
+    reports = Reports()
+    async with opened(reach(server), report=reports) as store:
+        await store.admit(key, CHAT)
+        server.admin("ACL", "SETUSER", USER, "-script", "+eval")
+        server.admin("SCRIPT", "FLUSH")
+        with pytest.raises(StoreUnavailable):
+            await store.admit(key, CHAT)
+        await reports.length(3)
+        ledger = await store.admit(key, CHAT)
+
+    assert ledger.refused is None
+    assert reports.said == [("lost", "script-missing"), ("back", ""), ("inline", "")]
+
+
 async def test_a_full_server_refuses_and_keeps_its_connection(server: RunningServer) -> None:
     """Out of memory: refused, one by one, until there is room."""
     rated = RouteLimits("rated", CHAT.rates)

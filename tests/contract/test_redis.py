@@ -12,7 +12,7 @@ from gateway.core.limits import ConcurrencyLimit, Ledger, RateLimit, RouteLimits
 from gateway.core.ports import ClientGone, StoreUnavailable
 from gateway.state.script import Script
 from tests.contract.conftest import SERVERS, FakeClock, Servers, opened, reach
-from tests.servers import LEAST_PRIVILEGES, USER
+from tests.servers import INLINE_INSTEAD, INLINE_USER, LEAST_PRIVILEGES, USER
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -188,6 +188,22 @@ async def test_a_key_of_another_type_grants_nothing(server: RunningServer, key: 
         assert store.is_ready
 
 
+def test_without_scripts_the_only_other_privilege_is_eval(server: RunningServer) -> None:
+    """Who may send scripts along may neither load nor flush them, nor reach more with them."""
+    permitted = [
+        server.admin("ACL", "DRYRUN", INLINE_USER, *command) == b"OK"
+        for command in (
+            ("EVAL", "return 1", "0"),
+            ("EVALSHA", "0" * 40, "0"),
+            ("SCRIPT", "LOAD", "return 1"),
+            ("SCRIPT", "FLUSH"),
+            ("EVAL", "return 1", "1", "other"),
+        )
+    ]
+
+    assert permitted == [True, False, False, False, False]
+
+
 @pytest.mark.parametrize(
     "command",
     [
@@ -214,8 +230,9 @@ def test_the_documented_privileges_are_no_more_than_needed(
 
 
 def test_the_documentation_states_the_tested_privileges() -> None:
-    """docs/redis.md quotes the ACL line that these tests run under, and the scripts' digests exist."""
-    text = Path(__file__).parents[2].joinpath("docs", "redis.md").read_text()
+    """docs/redis.md quotes the ACL lines that these tests run under, and the scripts' digests exist."""
+    text = " ".join(Path(__file__).parents[2].joinpath("docs", "redis.md").read_text().split())
 
-    assert LEAST_PRIVILEGES in " ".join(text.split())
+    assert LEAST_PRIVILEGES in text
+    assert all(f"`{words}`" in text for words in INLINE_INSTEAD)
     assert len(Script("admit").digest) == 40

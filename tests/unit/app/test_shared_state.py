@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 import pytest
 from structlog.testing import capture_logs
 
-from gateway.app.shared_state import _reporter, make_once, make_state, server_of
+from gateway.app.shared_state import INLINE, _reporter, make_once, make_state, server_of
 from gateway.state.counters import MemoryCounters
 from gateway.state.memory import MemoryStore
 from gateway.state.once import MemoryOnce
@@ -70,13 +70,15 @@ def test_a_server_without_a_password(directory: Directory) -> None:
 
 
 def test_a_lost_store_is_said_once_each_way() -> None:
-    """As an error with its reason, and as good news."""
+    """As an error with its reason, and as good news; that it loads no scripts as a warning with the mend."""
     with capture_logs() as lines:
         report = _reporter("limits")
         report("lost", "timeout")
         report("back", "")
+        report("inline", "")
 
     assert [
         {"event": "state-lost", "log_level": "error", "what": "limits", "why": "timeout"},
         {"event": "state-back", "log_level": "info", "what": "limits"},
+        {"event": "state-scripts-inline", "log_level": "warning", "what": "limits", "mend": INLINE},
     ] == lines
