@@ -121,6 +121,24 @@ def _certificate(
     )
 
 
+def ask(path: Path, password: str, *words: str | int) -> object:
+    """Run one command as the default user, over a connection of its own to a unix socket."""
+    nothing = object()
+    with socket.socket(socket.AF_UNIX) as connection:
+        connection.connect(str(path))
+        connection.sendall(hiredis.pack_command(("AUTH", password)) + hiredis.pack_command(words))
+        reader = hiredis.Reader(notEnoughData=nothing)
+        replies: list[object] = []
+        while len(replies) < 2:
+            data = connection.recv(65536)
+            if not data:
+                raise ConnectionError
+            reader.feed(data)
+            while (reply := reader.gets()) is not nothing:
+                replies.append(reply)
+    return replies[1]
+
+
 @final
 @dataclass
 class RunningServer:
@@ -196,20 +214,7 @@ class RunningServer:
 
     def admin(self, *words: str | int) -> object:
         """Run one command as administrator, over a connection of its own."""
-        with socket.socket(socket.AF_UNIX) as connection:
-            connection.connect(str(self.socket_path))
-            password = ADMIN_PASSWORD
-            connection.sendall(hiredis.pack_command(("AUTH", password)) + hiredis.pack_command(words))
-            reader = hiredis.Reader(notEnoughData=self)
-            replies: list[object] = []
-            while len(replies) < 2:
-                data = connection.recv(65536)
-                if not data:
-                    raise ConnectionError
-                reader.feed(data)
-                while (reply := reader.gets()) is not self:
-                    replies.append(reply)
-        return replies[1]
+        return ask(self.socket_path, ADMIN_PASSWORD, *words)
 
     def calls(self, command: str) -> int:
         """Return how often a command has run since the last `CONFIG RESETSTAT`."""

@@ -32,6 +32,7 @@ if TYPE_CHECKING:
     from gateway.app.onward import Told
     from gateway.app.signals import Feed
     from gateway.config.load import Loaded
+    from gateway.config.references import Secret
     from gateway.config.schema import Settings
     from gateway.core.ports import Clock
     from gateway.core.route import RouteTable
@@ -65,6 +66,7 @@ class Compilation:
         admin_tls: Context of the operators' listener, or None.
         admin_token: What operators must show, or None.
         state_password: Password of the store, or None.
+        sentinel_password: Password of its Sentinels, or None.
         checkpoint_key: Signs checkpoints of the audit log, or None.
         blinding: Key of the digests that stand for identities and prompts in shared state.
         revocations: Who is no longer believed; current once what keeps them has been started.
@@ -85,6 +87,7 @@ class Compilation:
     admin_tls: ssl.SSLContext | None
     admin_token: str | None
     state_password: str | None
+    sentinel_password: str | None
     checkpoint_key: Ed25519PrivateKey | None
     blinding: bytes
     revocations: RevocationIndex
@@ -106,10 +109,8 @@ def compile_settings(loaded: Loaded, directory: Path, clock: Clock, *, workers: 
     settings = loaded.settings
     findings = Findings(loaded)
     check_workers(settings, workers, findings)
-    state_password: str | None = None
-    if settings.state.password is not None:
-        with findings.at(("state", "password"), "make the secret readable"):
-            state_password = reveal(settings.state.password, directory)
+    state_password = _password("password", settings.state.password, directory, findings)
+    sentinel_password = _password("sentinel_password", settings.state.sentinel_password, directory, findings)
     blinding = _blinding(settings, state_password)
     revocations, seal = compile_revocations(settings, directory, clock, blinding, findings)
     domains, accepted = compile_domains(settings, clock, findings, _report_keys)
@@ -146,6 +147,7 @@ def compile_settings(loaded: Loaded, directory: Path, clock: Clock, *, workers: 
         admin_tls,
         admin_token,
         state_password,
+        sentinel_password,
         checkpoint_key,
         blinding,
         revocations,
@@ -202,6 +204,15 @@ def _checkpoint_key(path: Path) -> Ed25519PrivateKey:
     if not isinstance(key, Ed25519PrivateKey):
         raise ValueError(f"{path} is no Ed25519 key")  # noqa: TRY004 - a wrong value in a file
     return key
+
+
+def _password(key: str, secret: Secret | None, directory: Path, findings: Findings) -> str | None:
+    """Return a password of the section `state`; None if there is none, or it cannot be read."""
+    password: str | None = None
+    if secret is not None:
+        with findings.at(("state", key), "make the secret readable"):
+            password = reveal(secret, directory)
+    return password
 
 
 def _blinding(settings: Settings, state_password: str | None) -> bytes:

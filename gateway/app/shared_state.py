@@ -105,22 +105,25 @@ def server_of(compilation: Compilation) -> Server:
         compilation: They name one.
     """
     state = compilation.settings.state
-    place = address.parse(state.url.text)
     tls = state.tls
     context = None
-    if place.is_tls:
+    if state.url.is_tls:
         context = tls_context(
             None if tls is None else str(tls.ca),
             None if tls is None or tls.certificate is None else str(tls.certificate),
             None if tls is None or tls.private_key is None else str(tls.private_key),
         )
-    password = compilation.state_password
     return Server(
-        place,
-        password=None if password is None else password.encode(),
+        address.parse(state.url.text),
+        password=_encoded(compilation.state_password),
         tls=context,
         timeout=state.timeout,
+        sentinel_password=_encoded(compilation.sentinel_password),
     )
+
+
+def _encoded(password: str | None) -> bytes | None:
+    return None if password is None else password.encode()
 
 
 def _reporter(what: str) -> Callable[[str, str], None]:

@@ -12,7 +12,7 @@ import secrets
 import ssl
 from contextlib import suppress
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Final, cast, final
+from typing import TYPE_CHECKING, Final, Protocol, cast, final
 
 import hiredis
 
@@ -21,12 +21,12 @@ from gateway.state.connection import LOST, Answer, Connection
 if TYPE_CHECKING:
     from collections.abc import Callable
 
-    from gateway.state.address import Address
+    from gateway.state.address import Address, Place
     from gateway.state.connection import Reply
     from gateway.state.script import Script
 
 CONNECT_TIME: Final = 1.0
-"""Seconds for TCP, TLS and the first commands together."""
+"""Seconds for TCP, TLS and the first commands together; as much before, to learn where to connect to."""
 
 FIRST_DELAY: Final = 0.02
 """Seconds before the second attempt to connect; doubles with every further one."""
@@ -41,6 +41,7 @@ WORDS: Final = {
     "READONLY": "read-only",
     "LOADING": "loading",
     "MOVED": "moved",
+    "NOREPLICAS": "no-replicas",
     "NOSCRIPT": "script-missing",
     "OOM": "out-of-memory",
 }
@@ -50,7 +51,7 @@ UNLOADABLE: Final = frozenset({"not-permitted", "unknown-command"})
 """Answers to SCRIPT LOAD after which every call brings the script's text along."""
 
 FATAL: Final = frozenset(
-    {"read-only", "password-missing", "not-permitted", "loading", "moved", "script-missing"}
+    {"read-only", "no-replicas", "password-missing", "not-permitted", "loading", "moved", "script-missing"}
 )
 """Errors that every further command would meet as well: the connection is given up."""
 
@@ -61,16 +62,63 @@ class Server:
     """How to reach the store.
 
     Args:
-        address: Where it is.
+        address: Where it is, or who knows.
         password: Password of the ACL user, or None.
         tls: Context for `rediss://`: it proves the server, and us if it has a certificate.
         timeout: Seconds from a command to its reply.
+        sentinel_password: Password of the Sentinels, or None.
     """
 
-    address: Address
+    address: Place
     password: bytes | None = None
     tls: ssl.SSLContext | None = None
     timeout: float = 0.2
+    sentinel_password: bytes | None = None
+
+
+class Unlocated(Exception):
+    """Nobody says where the server is; the argument is our word for why."""
+
+
+class Locator(Protocol):
+    """Who knows where the server is now."""
+
+    async def locate(self) -> Address:
+        """Say where to connect to.
+
+        Raises:
+            Unlocated: Nobody knows.
+        """
+
+    async def verify(self, connection: Connection, /) -> str | None:
+        """Say why the server that was reached is not the one that was meant; None if it is."""
+
+    async def watch(self, address: Address, /) -> None:
+        """Return when the server is known to be at another address."""
+
+
+@final
+class Fixed:
+    """Knows one address.
+
+    Args:
+        address: It.
+    """
+
+    def __init__(self, address: Address) -> None:
+        self._address = address
+
+    async def locate(self) -> Address:
+        """Return it."""
+        return self._address
+
+    async def verify(self, _connection: Connection, /) -> str | None:
+        """Who answers there is the one."""
+        return None
+
+    async def watch(self, _address: Address, /) -> None:
+        """Never return."""
+        await asyncio.get_running_loop().create_future()
 
 
 def word(error: hiredis.ReplyError) -> str:
@@ -105,6 +153,7 @@ class Link:
 
     Args:
         server: How to reach it.
+        locator: Says where it is, before each attempt.
         script: Loaded into the server if it lacks it.
         probe: A packed command that does what all others will do; a server that answers it with an
             error (no privilege, read-only) is not usable, and not "back".
@@ -114,9 +163,11 @@ class Link:
     """
 
     __slots__ = (
+        "_address",
         "_ended",
         "_first",
         "_is_inline",
+        "_locator",
         "_on_up",
         "_probe",
         "_report",
@@ -131,6 +182,7 @@ class Link:
     def __init__(
         self,
         server: Server,
+        locator: Locator,
         script: Script,
         probe: bytes,
         on_up: Callable[[Connection], None],
@@ -139,6 +191,8 @@ class Link:
         self.server = server
         self.connection: Connection | None = None
         self.why = "not-started"
+        self._locator = locator
+        self._address: Address
         self._script = script
         self._probe = probe
         self._on_up = on_up
@@ -177,12 +231,20 @@ class Link:
             connection = await self._open()
             if connection is not None:
                 self._up(connection)
-                await self._ended.wait()
+                watch = loop.create_task(self._watch(connection), name="state-watch")
+                try:
+                    await self._ended.wait()
+                finally:
+                    watch.cancel()
             self._down()
             if loop.time() - opened > LONGEST_DELAY and connection is not None:
                 delay = 0.0  # it had been good for a while: try again at once
             await asyncio.sleep(delay * (0.5 + secrets.randbelow(512) / 1024))
             delay = min(max(FIRST_DELAY, 2 * delay), LONGEST_DELAY)
+
+    async def _watch(self, connection: Connection) -> None:
+        await self._locator.watch(self._address)
+        connection.abort("not-master")
 
     def _up(self, connection: Connection) -> None:
         self.connection = connection
@@ -213,14 +275,14 @@ class Link:
         connection = Connection(loop, self.server.timeout, self._lost)
         try:
             async with asyncio.timeout(CONNECT_TIME):
-                await self._connect(loop, connection)
+                self._address = await self._locator.locate()
+            async with asyncio.timeout(CONNECT_TIME):
+                await dial(connection, self._address, self.server.tls)
                 why = await self._prepare(connection)
-        except TimeoutError:
-            why = "timeout"
-        except ssl.SSLError:
-            why = "tls"
-        except (OSError, ValueError):  # ValueError: a host name that no resolver would take
-            why = "unreachable"
+        except DIALLING as error:
+            why = failure(error)
+        except Unlocated as error:
+            why = str(error)
         except asyncio.CancelledError:
             connection.abort("stopped")
             raise
@@ -230,27 +292,12 @@ class Link:
         self.why = connection.why
         return None
 
-    async def _connect(self, loop: asyncio.AbstractEventLoop, connection: Connection) -> None:
-        address = self.server.address
-        protocol = cast("asyncio.Protocol", connection)  # one in all but the base class
-        if address.path:
-            await loop.create_unix_connection(lambda: protocol, address.path)
-            return
-        tls = (self.server.tls or ssl.create_default_context()) if address.is_tls else None
-        await loop.create_connection(lambda: protocol, address.host, address.port, ssl=tls)
-
     async def _prepare(self, connection: Connection) -> str | None:
         """Authenticate, choose the database, load the script, try it; say what went wrong."""
-        address, password = self.server.address, self.server.password
-        commands: list[tuple[bytes | str | int, ...]] = []
-        if password is not None:
-            commands.append(("AUTH", address.user, password) if address.user else ("AUTH", password))
-        if address.database:
-            commands.append(("SELECT", address.database))
-        for words in commands:
-            why = fault(await connection.ask(*words))
-            if why is not None:
-                return why
+        why = await authenticate(connection, self._address, self.server.password)
+        why = why or await self._locator.verify(connection)
+        if why is not None:
+            return why
         if await connection.ask("SCRIPT", "EXISTS", self._script.digest) != [1]:
             why = fault(await connection.ask("SCRIPT", "LOAD", self._script.text))
             if why in UNLOADABLE:
@@ -267,3 +314,49 @@ def fault(reply: Reply) -> str | None:
     if isinstance(reply, hiredis.ReplyError):
         return word(reply)
     return "closed" if reply is LOST else None
+
+
+async def dial(connection: Connection, address: Address, tls: ssl.SSLContext | None) -> None:
+    """Open a connection.
+
+    Args:
+        connection: Not open yet.
+        address: Where to.
+        tls: For an address that wants it; None for the system's authorities.
+
+    Raises:
+        OSError: Nobody answers there, or not whom we believe (`ssl.SSLError`).
+        ValueError: A host name that no resolver would take.
+    """
+    loop = asyncio.get_running_loop()
+    protocol = cast("asyncio.Protocol", connection)  # one in all but the base class
+    if address.path:
+        await loop.create_unix_connection(lambda: protocol, address.path)
+        return
+    context = (tls or ssl.create_default_context()) if address.is_tls else None
+    await loop.create_connection(lambda: protocol, address.host, address.port, ssl=context)
+
+
+DIALLING: Final = (OSError, ValueError)
+"""What `dial` raises; TimeoutError is an OSError."""
+
+
+def failure(error: Exception) -> str:
+    """Return our word for what `dial` raised."""
+    if isinstance(error, TimeoutError):
+        return "timeout"
+    return "tls" if isinstance(error, ssl.SSLError) else "unreachable"
+
+
+async def authenticate(connection: Connection, address: Address, password: bytes | None) -> str | None:
+    """Say who we are, and choose the database; return what went wrong, or None."""
+    commands: list[tuple[bytes | str | int, ...]] = []
+    if password is not None:
+        commands.append(("AUTH", address.user, password) if address.user else ("AUTH", password))
+    if address.database:
+        commands.append(("SELECT", address.database))
+    for words in commands:
+        why = fault(await connection.ask(*words))
+        if why is not None:
+            return why
+    return None

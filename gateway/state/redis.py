@@ -21,15 +21,16 @@ import hiredis
 from gateway.core.limits import ConcurrencyLimit, Ledger, RateLimit, RouteLimits
 from gateway.core.ports import StoreUnavailable
 from gateway.state.connection import LOST, Answer, Direct, pack
-from gateway.state.link import FATAL, Link, word
+from gateway.state.link import FATAL, word
 from gateway.state.script import LEASE_LENGTH, TAG_LENGTH, Claim, Script
+from gateway.state.topology import connect
 from gateway.state.verdict import refusal
 
 if TYPE_CHECKING:
     from collections.abc import Callable
 
     from gateway.state.connection import Connection, Reply
-    from gateway.state.link import Server
+    from gateway.state.link import Link, Server
     from gateway.state.memory import MemoryStore
 
 MAX_TAGS: Final = 65_536
@@ -154,7 +155,7 @@ class RedisStore:
     ) -> None:
         self._script = Script("admit")
         probe = Claim(self._script, prefix, PROBE).command(b"0" * TAG_LENGTH, b"0" * LEASE_LENGTH)
-        self._link = Link(server, self._script, probe, self._resume, report)
+        self._link = connect(server, self._script, probe, self._resume, report)
         self._loop: asyncio.AbstractEventLoop | None = None
         self._local = local
         self._share = share

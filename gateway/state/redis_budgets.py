@@ -24,9 +24,10 @@ from gateway.core.budgets import Hold, Shortage, deny
 from gateway.core.ports import StoreUnavailable
 from gateway.state.connection import LOST, pack
 from gateway.state.draw import IGNORED, Ask, Extension, Together
-from gateway.state.link import FATAL, Link, word
+from gateway.state.link import FATAL, word
 from gateway.state.script import Script
 from gateway.state.share import Share, Shares
+from gateway.state.topology import connect
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Sequence
@@ -97,7 +98,7 @@ class RedisBudgets:
         numbers = (1, 0, 0, 0, "probe", 1, 0, 0, 0, 0, 0, 0, 0)
         key = f"{prefix}{{probe}}:budget"
         probe = pack("EVALSHA", self._script.digest, 1, key, "", "level", *numbers)
-        self._link = Link(server, self._script, probe, lambda _connection: None, report)
+        self._link = connect(server, self._script, probe, lambda _connection: None, report)
         self._local = local
         self._clock = clock
         self._part = share

@@ -19,9 +19,10 @@ import hiredis
 from gateway.core.signals import History
 from gateway.state.connection import pack
 from gateway.state.counters import MemoryCounters, ModelBits, count_outcome
-from gateway.state.link import FATAL, Link, word
+from gateway.state.link import FATAL, word
 from gateway.state.script import TAG_LENGTH, Script
 from gateway.state.sketch import MODEL_BITS, PROMPT_BITS
+from gateway.state.topology import connect
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -121,7 +122,7 @@ class RedisCounters:
     ) -> None:
         self._script = Script("count")
         probe = pack("EVALSHA", self._script.digest, 1, f"{prefix}{{probe}}:behaviour", "", 1, *NOTHING)
-        self._link = Link(server, self._script, probe, lambda _connection: None, report)
+        self._link = connect(server, self._script, probe, lambda _connection: None, report)
         self._local = MemoryCounters(clock, half_life=half_life, identities=identities, seed=blinding)
         self._bits = ModelBits(blinding)
         self._half_life = half_life

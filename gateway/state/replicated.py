@@ -18,9 +18,10 @@ import hiredis
 from gateway.core.ports import StoreUnavailable
 from gateway.core.revocation import check
 from gateway.state.connection import Answer, pack
-from gateway.state.link import Link, fault
+from gateway.state.link import FATAL, fault
 from gateway.state.local_revocations import admit, begin, keep
 from gateway.state.shared_log import BLOCK, SharedLog, Unreadable
+from gateway.state.topology import connect
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Sequence
@@ -116,8 +117,8 @@ class ReplicatedRevocations:
         self._up = asyncio.Event()
         self._settled = asyncio.Event()
         patient = replace(server, timeout=server.timeout + BLOCK + PATIENCE)
-        self._reading = Link(patient, log.script, log.probe(), lambda _connection: self._up.set(), report)
-        self._writing = Link(server, log.script, log.mark(), lambda _connection: None, lambda _e, _w: None)
+        self._reading = connect(patient, log.script, log.probe(), lambda _connection: self._up.set(), report)
+        self._writing = connect(server, log.script, log.mark(), lambda _connection: None, lambda _e, _w: None)
         self._task: asyncio.Task[None] | None = None
         self._compare_at = float("-inf")
         self._is_unkept = False  # the journal does not take what was heard
@@ -194,7 +195,10 @@ class ReplicatedRevocations:
         if isinstance(reply, hiredis.ReplyError) and str(reply).startswith("NOSCRIPT"):
             connection.send(pack("SCRIPT", "LOAD", self._log.script.text), _UNNEEDED)
             reply = await _reply(connection, command)
-        return fault(reply) is None
+        why = fault(reply)
+        if why in FATAL:
+            connection.abort(why)  # a replica now, say: the next one may be writable
+        return why is None
 
     def _note(self, news: tuple[Revocation | Lift, ...]) -> None:
         self._owed.update((change.id, change) for change in news)

@@ -12,6 +12,7 @@ from gateway.core.limits import ConcurrencyLimit, Ledger, RateLimit, RouteLimits
 from gateway.core.ports import ClientGone, StoreUnavailable
 from gateway.state.script import Script
 from tests.contract.conftest import SERVERS, FakeClock, Servers, opened, reach
+from tests.sentinels import SENTINEL_PRIVILEGES
 from tests.servers import INLINE_INSTEAD, INLINE_USER, LEAST_PRIVILEGES, USER
 
 if TYPE_CHECKING:
@@ -235,4 +236,5 @@ def test_the_documentation_states_the_tested_privileges() -> None:
 
     assert LEAST_PRIVILEGES in text
     assert all(f"`{words}`" in text for words in INLINE_INSTEAD)
+    assert f"`{SENTINEL_PRIVILEGES.removeprefix(LEAST_PRIVILEGES).strip()}`" in text
     assert len(Script("admit").digest) == 40

@@ -8,6 +8,7 @@ import pytest
 from structlog.testing import capture_logs
 
 from gateway.app.shared_state import INLINE, _reporter, make_once, make_state, server_of
+from gateway.state.address import SentinelAddress
 from gateway.state.counters import MemoryCounters
 from gateway.state.memory import MemoryStore
 from gateway.state.once import MemoryOnce
@@ -25,6 +26,9 @@ state:
   url: rediss://gateway@127.0.0.1:1/0
   password: file:secret
   tls: {ca: certs/backends-ca.pem, certificate: certs/to-backend.pem, private_key: certs/to-backend.key}
+"""
+WATCHED = """\
+state: {url: "redis+sentinel://127.0.0.1:1/m", password: "file:secret", sentinel_password: "file:secret"}
 """
 PUBLIC = 'state: {url: "rediss://127.0.0.1:1", password: "file:secret", tls: {ca: certs/backends-ca.pem}}\n'
 
@@ -62,6 +66,14 @@ def test_the_server_is_what_was_written(directory: Directory) -> None:
 
     assert (b"correct-horse", None, 0.05) == (plain.password, plain.tls, plain.timeout)
     assert None not in {secured.tls, public.tls}
+
+
+def test_sentinels_have_a_password_of_their_own(directory: Directory) -> None:
+    """It is not the servers'."""
+    server = server_of(directory.compile(FULL + WATCHED))
+
+    assert (b"correct-horse", b"correct-horse") == (server.password, server.sentinel_password)
+    assert isinstance(server.address, SentinelAddress)
 
 
 def test_a_server_without_a_password(directory: Directory) -> None:
