@@ -191,6 +191,11 @@ class RunningServer:
         raise RuntimeError(f"{self.binary} did not start")
 
     @property
+    def nodes(self) -> int:
+        """How many connections a store makes."""
+        return 1
+
+    @property
     def socket_path(self) -> Path:
         """Its unix socket."""
         return self.directory / "s"

@@ -45,6 +45,12 @@ def state_gauges(store: Store) -> list[Gauge]:
             fold=Fold.LEAST,
         ),
         Gauge(
+            "state_servers_lost",
+            "Servers of the store of limits that cannot be used; of a cluster, perhaps some.",
+            lambda: store.lost,
+            fold=Fold.MOST,
+        ),
+        Gauge(
             "state_unavailable_total",
             "Requests refused because the store did not answer.",
             lambda: store.unavailable,

@@ -187,7 +187,7 @@ def _origin(text: str) -> Url:
 def _state(text: str) -> Url:
     mend = (
         "write `memory://`, `rediss://user@host:6379/0`, `redis://127.0.0.1:6379/0`, `unix:/run/redis.sock` "
-        "or `rediss+sentinel://user@host:26379,host:26379/master-name/0`"
+        "`rediss+sentinel://user@host:26379,host:26379/master-name/0` or `rediss+cluster://user@host:6379,host:6379`"
     )
     if text == "memory://":
         return Url("memory", "", 0, "", text)
@@ -195,6 +195,8 @@ def _state(text: str) -> Url:
         return Url("unix", "", 0, str(_socket(text, text.removeprefix("unix:"))), text)
     if text.startswith(("redis+sentinel://", "rediss+sentinel://")):
         return _sentinels(text)
+    if text.startswith(("redis+cluster://", "rediss+cluster://")):
+        return _cluster(text)
     parts, port = _split(text, ("redis", "rediss"), mend)
     if not re.match(r"(?:/(?:[0-9]{1,3})?)?\Z", parts.path):
         raise refused(f"`{parts.path}` is no database number", mend)
@@ -206,6 +208,16 @@ def _sentinels(text: str) -> Url:
     url, path = _several(text, mend)
     if not re.match(r"/[A-Za-z0-9._-]+(?:/(?:[0-9]{1,3})?)?\Z", path):
         raise refused(f"`{path}` is no name of a master", mend)
+    return url
+
+
+def _cluster(text: str) -> Url:
+    mend = (
+        "write `rediss+cluster://user@host:6379,host:6379` and nothing behind it: there is database 0 alone"
+    )
+    url, path = _several(text, mend)
+    if path not in {"", "/", "/0"}:
+        raise refused(f"`{path}` behind the servers of a cluster", mend)
     return url
 
 

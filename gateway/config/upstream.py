@@ -84,7 +84,7 @@ class State(Section):
 
     url: StateUrl = setting(
         "memory://",
-        "`memory://` for one process; Redis for a fleet: one server, or the Sentinels that know it.",
+        "`memory://` for one process; Redis for a fleet: one server, Sentinels that know it, or a cluster.",
     )
     on_failure: Literal["refuse", "local"] = setting(
         "refuse",

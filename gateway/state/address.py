@@ -5,7 +5,7 @@ Never holds a password: secrets come by reference and are passed beside the addr
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from ipaddress import ip_address
 from typing import Final, final
 from urllib.parse import unquote, urlsplit
@@ -73,7 +73,23 @@ class SentinelAddress:
         return Address(host, port, user=self.user, database=self.database, is_tls=self.nodes[0].is_tls)
 
 
-Place = Address | SentinelAddress
+@final
+@dataclass(frozen=True, slots=True)
+class ClusterAddress:
+    """Servers that share the keys out among them.
+
+    Args:
+        nodes: Some of them; they know the others.
+    """
+
+    nodes: tuple[Address, ...]
+
+    def at(self, host: str, port: int) -> Address:
+        """Return the address of a server that one of them names."""
+        return replace(self.nodes[0], host=host, port=port)
+
+
+Place = Address | SentinelAddress | ClusterAddress
 
 
 def parse(url: str) -> Place:
@@ -82,7 +98,7 @@ def parse(url: str) -> Place:
     Args:
         url: The URL from the configuration: `redis://[user@]host[:port][/db]`, `rediss://...`,
             `unix://[user@]/path[?db=n]`, or `redis+sentinel://[user@]host[:port],.../name[/db]`,
-            `rediss+sentinel://...`.
+            `rediss+sentinel://...`, or `redis+cluster://[user@]host[:port],...`, `rediss+cluster://...`.
 
     Raises:
         ValueError: With one sentence about what is wrong; it never quotes the URL, which may hold
@@ -92,6 +108,8 @@ def parse(url: str) -> Place:
     base, _, kind = scheme.partition("+")
     if kind == "sentinel" and base in {"redis", "rediss"}:
         return _sentinels(base, rest)
+    if kind == "cluster" and base in {"redis", "rediss"}:
+        return _cluster(base, rest)
     return _server(url)
 
 
@@ -131,6 +149,13 @@ def _sentinels(base: str, rest: str) -> SentinelAddress:
     if not master or "?" in path or "#" in path:
         raise ValueError("behind the Sentinels stands the name of their master, and nothing but a database")
     return SentinelAddress(nodes, unquote(master), user, _database(database))
+
+
+def _cluster(base: str, rest: str) -> ClusterAddress:
+    user, nodes, path = _several(base, rest, DEFAULT_PORT)
+    if path not in {"", "0"}:
+        raise ValueError("a cluster has database 0 alone, and nothing stands behind its nodes")
+    return ClusterAddress(tuple(replace(node, user=user) for node in nodes))
 
 
 def _several(base: str, rest: str, port: int) -> tuple[str, tuple[Address, ...], str]:

@@ -93,6 +93,8 @@ class Connection:
     Attributes:
         inline: How the call of a script begins, and what it begins with instead where the server takes no
             digests: see `Script.inline`. None where it does.
+        divert: Given every error with its command and receiver; True if it sees to the receiver. None where
+            nobody but the receiver cares.
     """
 
     __slots__ = (
@@ -105,6 +107,7 @@ class Connection:
         "_reader",
         "_transport",
         "_unparsed",
+        "divert",
         "inline",
         "timeout",
         "why",
@@ -116,12 +119,13 @@ class Connection:
         self.timeout = timeout
         self.why = ""
         self.inline: tuple[bytes, bytes] | None = None
+        self.divert: Callable[[bytes, Receiver, hiredis.ReplyError], bool] | None = None
         self._loop = loop
         self._on_lost = on_lost
         self._reader = hiredis.Reader(notEnoughData=_NOTHING)
         self._transport: asyncio.Transport | None = None
         self._outgoing: list[bytes] = []
-        self._pending: deque[tuple[float, Receiver]] = deque()
+        self._pending: deque[tuple[float, Receiver, bytes]] = deque()
         self._unparsed = 0
         self._is_timed = False
         self._is_gathering = False  # the transport itself sends what one tick writes together
@@ -136,6 +140,8 @@ class Connection:
         if self._transport is None:
             receiver.receive(LOST)
             return
+        deadline = self._loop.time() + self.timeout
+        self._pending.append((deadline, receiver, command))
         if self.inline is not None:
             command = command.replace(self.inline[0], self.inline[1], 1)
         if self._is_gathering:
@@ -144,8 +150,6 @@ class Connection:
             if not self._outgoing:
                 self._loop.call_soon(self._flush)
             self._outgoing.append(command)
-        deadline = self._loop.time() + self.timeout
-        self._pending.append((deadline, receiver))
         if not self._is_timed:
             self._is_timed = True
             self._loop.call_at(deadline, self._check)
@@ -191,7 +195,14 @@ class Connection:
                 if not pending:
                     self.abort("unasked-reply")
                     return
-                pending.popleft()[1].receive(reply)
+                _, receiver, command = pending.popleft()
+                divert = self.divert
+                if (
+                    divert is None
+                    or not isinstance(reply, hiredis.ReplyError)
+                    or not divert(command, receiver, reply)
+                ):
+                    receiver.receive(reply)
                 reply = reader.gets()
         except hiredis.ProtocolError:
             self.abort("no-redis")

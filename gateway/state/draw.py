@@ -30,7 +30,7 @@ class Owner(Protocol):
     def again(self, ask: Ask, /) -> None:
         """A command has to be sent once more: the server had lost the script."""
 
-    def judge(self, reply: Reply, /) -> None:
+    def judge(self, ask: Ask, reply: Reply, /) -> None:
         """A reply was no answer: is the connection of any use?"""
 
 
@@ -85,7 +85,7 @@ class Ask:
         answer = self.answer = read(reply)
         if answer is None:
             share.is_reported = False  # nobody knows whether it ran; the next one makes it good
-            self.store.judge(reply)
+            self.store.judge(self, reply)
         else:
             share.drawn = max(answer.drawn - share.returning, 0)
             share.confirmed = max(share.confirmed, self.spent)
@@ -105,10 +105,17 @@ class Together:
 
     def __init__(self, loop: asyncio.AbstractEventLoop) -> None:
         self.future: asyncio.Future[None] = loop.create_future()
-        self.missing = 0
+        self.missing = 1  # until all are sent: an answer may come before
+
+    def sent(self) -> None:
+        """All are sent."""
+        self._less()
 
     def one(self, _ask: Ask) -> None:
         """One more has come."""
+        self._less()
+
+    def _less(self) -> None:
         self.missing -= 1
         if self.missing == 0 and not self.future.done():
             self.future.set_result(None)

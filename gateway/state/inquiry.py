@@ -10,7 +10,8 @@ import asyncio
 from typing import TYPE_CHECKING, Final
 
 from gateway.state.connection import Connection
-from gateway.state.link import DIALLING, Unlocated, authenticate, dial, failure, fault
+from gateway.state.link import DIALLING, authenticate, dial, failure, fault
+from gateway.state.locator import Unlocated
 
 if TYPE_CHECKING:
     from gateway.state.address import Address

@@ -12,17 +12,19 @@ import secrets
 import ssl
 from contextlib import suppress
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Final, Protocol, cast, final
+from typing import TYPE_CHECKING, Final, cast, final
 
 import hiredis
 
 from gateway.state.connection import LOST, Answer, Connection
+from gateway.state.locator import Unlocated
 
 if TYPE_CHECKING:
     from collections.abc import Callable
 
     from gateway.state.address import Address, Place
     from gateway.state.connection import Reply
+    from gateway.state.locator import Locator
     from gateway.state.script import Script
 
 CONNECT_TIME: Final = 1.0
@@ -41,17 +43,36 @@ WORDS: Final = {
     "READONLY": "read-only",
     "LOADING": "loading",
     "MOVED": "moved",
+    "ASK": "moving",
+    "TRYAGAIN": "moving",
+    "CLUSTERDOWN": "cluster-down",
     "NOREPLICAS": "no-replicas",
     "NOSCRIPT": "script-missing",
     "OOM": "out-of-memory",
 }
 """First word of Redis' error replies to our word for it; their text goes nowhere."""
 
+SENTENCES: Final = {
+    "ERR unknown command": "unknown-command",
+    "ERR This instance has cluster support disabled": "no-cluster",
+    "CLUSTERDOWN Hash slot not served": "slot-unserved",
+}
+"""Where the first word does not say enough."""
+
 UNLOADABLE: Final = frozenset({"not-permitted", "unknown-command"})
 """Answers to SCRIPT LOAD after which every call brings the script's text along."""
 
 FATAL: Final = frozenset(
-    {"read-only", "no-replicas", "password-missing", "not-permitted", "loading", "moved", "script-missing"}
+    {
+        "read-only",
+        "no-replicas",
+        "password-missing",
+        "not-permitted",
+        "loading",
+        "moved",
+        "cluster-down",
+        "script-missing",
+    }
 )
 """Errors that every further command would meet as well: the connection is given up."""
 
@@ -76,56 +97,12 @@ class Server:
     sentinel_password: bytes | None = None
 
 
-class Unlocated(Exception):
-    """Nobody says where the server is; the argument is our word for why."""
-
-
-class Locator(Protocol):
-    """Who knows where the server is now."""
-
-    async def locate(self) -> Address:
-        """Say where to connect to.
-
-        Raises:
-            Unlocated: Nobody knows.
-        """
-
-    async def verify(self, connection: Connection, /) -> str | None:
-        """Say why the server that was reached is not the one that was meant; None if it is."""
-
-    async def watch(self, address: Address, /) -> None:
-        """Return when the server is known to be at another address."""
-
-
-@final
-class Fixed:
-    """Knows one address.
-
-    Args:
-        address: It.
-    """
-
-    def __init__(self, address: Address) -> None:
-        self._address = address
-
-    async def locate(self) -> Address:
-        """Return it."""
-        return self._address
-
-    async def verify(self, _connection: Connection, /) -> str | None:
-        """Who answers there is the one."""
-        return None
-
-    async def watch(self, _address: Address, /) -> None:
-        """Never return."""
-        await asyncio.get_running_loop().create_future()
-
-
 def word(error: hiredis.ReplyError) -> str:
     """Return our word for an error reply."""
     text = str(error)
-    if text.startswith("ERR unknown command"):
-        return "unknown-command"
+    for beginning, ours in SENTENCES.items():
+        if text.startswith(beginning):
+            return ours
     return WORDS.get(text.split(" ", 1)[0], "error")
 
 
@@ -155,8 +132,8 @@ class Link:
         server: How to reach it.
         locator: Says where it is, before each attempt.
         script: Loaded into the server if it lacks it.
-        probe: A packed command that does what all others will do; a server that answers it with an
-            error (no privilege, read-only) is not usable, and not "back".
+        probe: Gives a packed command that does what all others will do; a server that answers it with
+            an error (no privilege, read-only) is not usable, and not "back".
         on_up: Called with every new connection, before anybody else can use it.
         report: Called with "lost" and why, and with "back" and "": transitions only. Once with "inline" and
             "" if the server loads no scripts.
@@ -184,7 +161,7 @@ class Link:
         server: Server,
         locator: Locator,
         script: Script,
-        probe: bytes,
+        probe: Callable[[], bytes],
         on_up: Callable[[Connection], None],
         report: Callable[[str, str], None],
     ) -> None:
@@ -202,6 +179,25 @@ class Link:
         self._task: asyncio.Task[None] | None = None
         self._first = asyncio.Event()
         self._ended = asyncio.Event()
+
+    def at(self, _key: bytes) -> Connection | None:
+        """Return the connection to the server that has a key, or keys of a hash tag: the one there is."""
+        return self.connection
+
+    @property
+    def connections(self) -> list[Connection]:
+        """The connections that there are: one, or none."""
+        return [] if self.connection is None else [self.connection]
+
+    @property
+    def is_ready(self) -> bool:
+        """True while there is a connection."""
+        return self.connection is not None
+
+    @property
+    def lost(self) -> int:
+        """How many servers cannot be used: none, or the one."""
+        return 0 if self.is_ready else 1
 
     async def start(self) -> None:
         """Begin to connect, and wait until the first attempt succeeded or failed."""
@@ -305,7 +301,7 @@ class Link:
             elif why is not None:
                 return why
         answer = Answer(asyncio.get_running_loop())
-        connection.send(self._probe, answer)
+        connection.send(self._probe(), answer)
         return fault(await answer.future)
 
 

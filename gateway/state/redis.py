@@ -23,14 +23,14 @@ from gateway.core.ports import StoreUnavailable
 from gateway.state.connection import LOST, Answer, Direct, pack
 from gateway.state.link import FATAL, word
 from gateway.state.script import LEASE_LENGTH, TAG_LENGTH, Claim, Script
-from gateway.state.topology import connect
+from gateway.state.topology import Links, connect  # the compiler reads annotations of classes
 from gateway.state.verdict import refusal
 
 if TYPE_CHECKING:
     from collections.abc import Callable
 
     from gateway.state.connection import Connection, Reply
-    from gateway.state.link import Link, Server
+    from gateway.state.link import Server
     from gateway.state.memory import MemoryStore
 
 MAX_TAGS: Final = 65_536
@@ -154,8 +154,14 @@ class RedisStore:
         now: Callable[[], float] | None = None,
     ) -> None:
         self._script = Script("admit")
-        probe = Claim(self._script, prefix, PROBE).command(b"0" * TAG_LENGTH, b"0" * LEASE_LENGTH)
-        self._link = connect(server, self._script, probe, self._resume, report)
+        probe = Claim(self._script, prefix, PROBE)
+        self._link: Links = connect(
+            server,
+            self._script,
+            lambda tag: probe.command(tag, b"0" * LEASE_LENGTH),
+            self._resume,
+            report,
+        )
         self._loop: asyncio.AbstractEventLoop | None = None
         self._local = local
         self._share = share
@@ -172,14 +178,19 @@ class RedisStore:
         self.unavailable = 0
 
     @property
-    def link(self) -> Link:
-        """The connection, for what else may share it; this store starts and stops it."""
+    def link(self) -> Links:
+        """The connections, for what else may share them; this store starts and stops them."""
         return self._link
 
     @property
     def is_ready(self) -> bool:
-        """True while there is a connection."""
-        return self._link.connection is not None
+        """True while there is a connection: in a cluster, any."""
+        return self._link.is_ready
+
+    @property
+    def lost(self) -> int:
+        """How many servers cannot be used."""
+        return self._link.lost
 
     @property
     def why(self) -> str:
@@ -201,13 +212,13 @@ class RedisStore:
         Raises:
             StoreUnavailable: No usable answer in time, and the limits do not allow a local share.
         """
-        connection, loop = self._link.connection, self._loop
+        tag = self._tags.get(key) or self._tag(key)
+        connection, loop = self._link.at(tag), self._loop
         if connection is None or loop is None:
             return await self._without(key, limits)
         claim = self._claims.get(limits.scope)
         if claim is None or claim.limits is not limits or self._now is not None:
             claim = self._claim(limits)
-        tag = self._tags.get(key) or self._tag(key)
         self._count = count = (self._count + 1) & 0xFFFFFFFF
         lease = b"%b%08x" % (self._nonce, count)
         command = claim.command(tag, lease)
@@ -278,7 +289,7 @@ class RedisStore:
         giving = _Return(command, self._unsettled)
         if len(self._unsettled) < MAX_UNSETTLED:
             self._unsettled[command] = giving
-        connection = self._link.connection
+        connection = self._link.at(tag)
         if connection is not None:
             connection.send(command, giving)
 

@@ -34,7 +34,7 @@ if TYPE_CHECKING:
 
     from gateway.core.budgets import Budget, Denial
     from gateway.core.ports import Clock
-    from gateway.state.connection import Connection, Reply
+    from gateway.state.connection import Reply
     from gateway.state.link import Server
     from gateway.state.memory_budgets import MemoryBudgets
 
@@ -96,9 +96,15 @@ class RedisBudgets:
     ) -> None:
         self._script = Script("draw")
         numbers = (1, 0, 0, 0, "probe", 1, 0, 0, 0, 0, 0, 0, 0)
-        key = f"{prefix}{{probe}}:budget"
-        probe = pack("EVALSHA", self._script.digest, 1, key, "", "level", *numbers)
-        self._link = connect(server, self._script, probe, lambda _connection: None, report)
+        self._link = connect(
+            server,
+            self._script,
+            lambda tag: pack(
+                "EVALSHA", self._script.digest, 1, f"{prefix}{{{tag.decode()}}}:budget", "", "level", *numbers
+            ),
+            lambda _connection: None,
+            report,
+        )
         self._local = local
         self._clock = clock
         self._part = share
@@ -119,8 +125,8 @@ class RedisBudgets:
 
     @property
     def is_ready(self) -> bool:
-        """True while there is a connection."""
-        return self._link.connection is not None
+        """True while there is a connection: in a cluster, any."""
+        return self._link.is_ready
 
     @property
     def why(self) -> str:
@@ -174,7 +180,7 @@ class RedisBudgets:
         if not isinstance(share, Share):
             return
         now = self._clock.tick()
-        connection = self._link.connection
+        connection = self._link.at(share.place)
         have = min(share.left(now), amount)
         share.take(have)
         more = Extension(hold, share, have, amount - have, refuse)
@@ -184,7 +190,7 @@ class RedisBudgets:
             more.unknown()
         else:
             hold.is_growing = True
-            self._ask(connection, share, amount - have, now, more.done)
+            self._ask(share, amount - have, now, more.done)
 
     def settle(self, hold: Hold, used: int, /) -> None:
         """Charge what was used, and give the rest back to the share; the second call does nothing."""
@@ -232,26 +238,26 @@ class RedisBudgets:
 
     def again(self, ask: Ask) -> None:
         """The server has lost the script (restart, SCRIPT FLUSH): load it and send the command again."""
-        connection = self._link.connection
+        connection = self._link.at(ask.share.place)
         if connection is None:
             ask.receive(LOST)
             return
         connection.send(pack("SCRIPT", "LOAD", self._script.text), IGNORED)
         connection.send(ask.command, ask)  # after the script, in the same write
 
-    def judge(self, reply: Reply) -> None:
+    def judge(self, ask: Ask, reply: Reply) -> None:
         """Give the connection up if nothing better can come from it."""
-        connection = self._link.connection
+        connection = self._link.at(ask.share.place)
         if connection is not None and isinstance(reply, hiredis.ReplyError) and word(reply) in FATAL:
             connection.abort(word(reply))
 
     async def _draw(self, holds: Sequence[Hold], now: float) -> Denial | None:
         """Take what the shares have, and draw the rest of all of them in one write."""
-        connection = self._link.connection
-        if connection is None:
+        if any(self._is_unreachable(hold, now) for hold in holds):
             return await self._without(holds)
         together = Together(asyncio.get_running_loop())
-        asks = self._ask_all(holds, now, connection, together)
+        asks = self._ask_all(holds, now, together)
+        together.sent()
         try:
             await together.future
         except BaseException:  # the client has gone
@@ -270,9 +276,14 @@ class RedisBudgets:
         self._release(holds, asks)
         return deny(shortages) if shortages else await self._without(holds)
 
-    def _ask_all(
-        self, holds: Sequence[Hold], now: float, connection: Connection, together: Together
-    ) -> list[tuple[Hold, int, Ask]]:
+    def _is_unreachable(self, hold: Hold, now: float) -> bool:
+        """Tell whether a server must be asked that cannot be."""
+        share = hold.account
+        if not isinstance(share, Share) or share.left(now) >= hold.amount:
+            return False
+        return self._link.at(share.place) is None
+
+    def _ask_all(self, holds: Sequence[Hold], now: float, together: Together) -> list[tuple[Hold, int, Ask]]:
         asks = []
         for hold in holds:
             share = self._shares.of(hold.budget, hold.key, now)
@@ -281,7 +292,7 @@ class RedisBudgets:
             self._dirty[share] = None
             if have < hold.amount:
                 together.missing += 1
-                ask = self._ask(connection, share, hold.amount - have, now, together.one)
+                ask = self._ask(share, hold.amount - have, now, together.one)
                 asks.append((hold, have, ask))
         return asks
 
@@ -305,7 +316,6 @@ class RedisBudgets:
 
     def _ask(
         self,
-        connection: Connection,
         share: Share,
         need: int,
         now: float,
@@ -325,14 +335,17 @@ class RedisBudgets:
         ask = Ask(self, share, need, back, now, command)
         ask.done = done
         self.asked += 1
-        connection.send(command, ask)
+        connection = self._link.at(share.place)
+        if connection is None:
+            ask.receive(LOST)
+        else:
+            connection.send(command, ask)
         return ask
 
     def _report(self, share: Share, *, is_idle: bool) -> None:
-        connection = self._link.connection
-        if connection is not None:
+        if self._link.at(share.place) is not None:
             now = self._clock.tick()
-            self._ask(connection, share, 0, now, None, back=share.surplus(now, is_idle=is_idle))
+            self._ask(share, 0, now, None, back=share.surplus(now, is_idle=is_idle))
 
     async def _without(self, holds: Sequence[Hold]) -> Denial | None:
         """Answer without the store: by the local share where the route allows it."""

@@ -20,8 +20,8 @@ from gateway.core.revocation import check
 from gateway.state.connection import Answer, pack
 from gateway.state.link import FATAL, fault
 from gateway.state.local_revocations import admit, begin, keep
-from gateway.state.shared_log import BLOCK, SharedLog, Unreadable
-from gateway.state.topology import connect
+from gateway.state.shared_log import BLOCK, TAG, SharedLog, Unreadable
+from gateway.state.topology import follow
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Sequence
@@ -117,8 +117,12 @@ class ReplicatedRevocations:
         self._up = asyncio.Event()
         self._settled = asyncio.Event()
         patient = replace(server, timeout=server.timeout + BLOCK + PATIENCE)
-        self._reading = connect(patient, log.script, log.probe(), lambda _connection: self._up.set(), report)
-        self._writing = connect(server, log.script, log.mark(), lambda _connection: None, lambda _e, _w: None)
+        self._reading = follow(
+            patient, TAG, log.script, log.probe(), lambda _connection: self._up.set(), report
+        )
+        self._writing = follow(
+            server, TAG, log.script, log.mark(), lambda _connection: None, lambda _event, _why: None
+        )
         self._task: asyncio.Task[None] | None = None
         self._compare_at = float("-inf")
         self._is_unkept = False  # the journal does not take what was heard

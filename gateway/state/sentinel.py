@@ -11,7 +11,8 @@ from contextlib import suppress
 from typing import TYPE_CHECKING, Final, final
 
 from gateway.state.inquiry import inquire
-from gateway.state.link import Unlocated, fault
+from gateway.state.link import fault
+from gateway.state.locator import Unlocated
 
 if TYPE_CHECKING:
     from gateway.state.address import Address, SentinelAddress
@@ -25,7 +26,7 @@ WATCH: Final = 1.0
 
 @final
 class Sentinels:
-    """Knows whom to ask for the master. Implements `gateway.state.link.Locator`.
+    """Knows whom to ask for the master. Implements `gateway.state.locator.Locator`.
 
     Args:
         server: How to reach them.

@@ -57,8 +57,7 @@ async def settled(budgets: Budgets) -> None:
     """Let everything that is on its way to a server arrive."""
     if isinstance(budgets, RedisBudgets):
         budgets.flush()
-        connection = budgets._link.connection
-        if connection is not None:
+        for connection in budgets._link.connections:
             await connection.ask("PING")  # replies come in order
     await asyncio.sleep(0)
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from contextlib import asynccontextmanager
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING, final
+from typing import TYPE_CHECKING, cast, final
 from uuid import uuid4
 
 import pytest
@@ -13,6 +13,7 @@ from gateway.state.address import parse
 from gateway.state.link import Server, tls_context
 from gateway.state.memory import MemoryStore
 from gateway.state.redis import RedisStore
+from tests.clusters import RunningCluster
 from tests.servers import INLINE_USER, PASSWORD, USER, RunningServer, make_pki, redis_binary, valkey_binary
 
 if TYPE_CHECKING:
@@ -25,8 +26,11 @@ KINDS = [
     "valkey",
     "valkey-inline",
     *(["redis", "redis-tls", "redis-unix"] if redis_binary() else []),
+    "cluster",
 ]
 SERVERS = ["valkey", *(["redis"] if redis_binary() else [])]
+SHARED = [*SERVERS, "cluster"]
+"""What many tests may use together: `Servers` has them."""
 
 
 @final
@@ -46,20 +50,24 @@ class FakeClock:
 @final
 @dataclass
 class Servers:
-    """Both servers, started when first asked for."""
+    """Both servers and a cluster, started when first asked for."""
 
     directory: pytest.TempPathFactory
-    running: dict[str, RunningServer] = field(default_factory=dict)
+    running: dict[str, RunningServer | RunningCluster] = field(default_factory=dict)
 
     def __getitem__(self, name: str) -> RunningServer:
         if name not in self.running:
-            directory = self.directory.mktemp(name)
-            binary = redis_binary() if name == "redis" else valkey_binary()
-            assert binary is not None
-            pki = make_pki(directory) if name == "redis" else None
-            server = self.running[name] = RunningServer(binary, directory, pki=pki)
-            server.start()
-        return self.running[name]
+            self.running[name] = self._make(name)
+            self.running[name].start()
+        return cast("RunningServer", self.running[name])  # a cluster is asked the same of tests that share it
+
+    def _make(self, name: str) -> RunningServer | RunningCluster:
+        directory = self.directory.mktemp(name)
+        if name == "cluster":
+            return RunningCluster(redis_binary() or valkey_binary(), directory)
+        binary = redis_binary() if name == "redis" else valkey_binary()
+        assert binary is not None
+        return RunningServer(binary, directory, pki=make_pki(directory) if name == "redis" else None)
 
 
 @pytest.fixture(scope="session")
@@ -71,8 +79,16 @@ def servers(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Servers]:
         server.stop()
 
 
-def reach(server: RunningServer, kind: str = "", *, password: str = PASSWORD, timeout: float = 5.0) -> Server:
+def reach(
+    server: RunningServer | RunningCluster,
+    kind: str = "",
+    *,
+    password: str = PASSWORD,
+    timeout: float = 5.0,
+) -> Server:
     """Return how a store reaches a server; patient, because test machines are slow."""
+    if isinstance(server, RunningCluster):
+        return Server(parse(server.url), password.encode(), timeout=timeout)
     if kind == "redis-tls":
         assert server.pki is not None
         pki = server.pki

@@ -68,7 +68,7 @@ async def test_what_was_spent_meanwhile_is_reported_when_the_server_is_back(serv
         opened_budgets(reach(server, timeout=5.0), clock) as other,
     ):
         (hold,), _ = await take(one, "k", (daily(100), 60))
-        connection = one._link.connection
+        connection = one._link.at(b"")
         assert connection is not None
         one.settle(hold, 50)
         one.flush()
@@ -189,7 +189,7 @@ async def test_a_client_that_goes_leaves_nothing_set_aside(server: RunningServer
         line.send(None)
         with pytest.raises(ClientGone):
             line.throw(ClientGone())
-        connection = budgets._link.connection
+        connection = budgets._link.at(b"")
         assert connection is not None
         await connection.ask("PING")
         clock.now += 1.0

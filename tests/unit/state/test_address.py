@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from gateway.state.address import Address, SentinelAddress, parse
+from gateway.state.address import Address, ClusterAddress, SentinelAddress, parse
 
 
 @pytest.mark.parametrize(
@@ -40,6 +40,16 @@ def test_reads_sentinels() -> None:
     assert parse("redis+sentinel://s1/m") == SentinelAddress((Address("s1", 26379),), "m")
 
 
+def test_reads_a_cluster() -> None:
+    """Some of its servers; the others are spoken to alike."""
+    place = parse("rediss+cluster://gateway@n1,n2:7000/0")
+
+    assert place == ClusterAddress(
+        (Address("n1", 6379, user="gateway", is_tls=True), Address("n2", 7000, user="gateway", is_tls=True))
+    )
+    assert place.at("n3", 1) == Address("n3", 1, user="gateway", is_tls=True)
+
+
 @pytest.mark.parametrize(
     ("url", "is_safe"),
     [
@@ -73,6 +83,9 @@ def test_a_password_goes_where_nobody_reads_along(url: str, *, is_safe: bool) ->
         "redis+sentinel://s1/m/one",
         "redis+sentinel://s1/m?db=1",
         "redis+sentinel://s1/m#1",
+        "redis+cluster://n1,n2/1",
+        "redis+cluster://n1,",
+        "redis+cluster://user:hunter2@n1",
         "redis+other://s1/m",
         "unix+sentinel://s1/m",
         "redis://user:hunter2@host",

@@ -96,13 +96,13 @@ async def test_a_slot_is_given_back_until_it_arrives() -> None:
         reports = Reports()
         async with opened(url, report=reports) as store:
             store.settle(await store.admit("k", SLOTS))
-            connection = store._link.connection
+            connection = store._link.at(b"")
             assert connection is not None
             await connection.ask("PING")
             waiting = len(store._unsettled)
             connection.abort("test")
             await reports.until("back")
-            connection = store._link.connection
+            connection = store._link.at(b"")
             assert connection is not None
             await connection.ask("PING")
 
@@ -196,7 +196,7 @@ async def test_a_connection_that_was_good_is_replaced_at_once(monkeypatch: pytes
     reports = Reports()
     async with talking(usual) as (url, _), opened(url, report=reports) as store:
         for attempt in range(3):
-            connection = store._link.connection
+            connection = store._link.at(b"")
             assert connection is not None
             connection.abort("test")
             await reports.length(2 * attempt + 2)

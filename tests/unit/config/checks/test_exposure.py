@@ -95,6 +95,10 @@ def files(tmp_path: Path) -> Path:
             ),
         ),
         (
+            {"state.url": "redis+cluster://127.0.0.1,n2"},
+            ('"redis+cluster://127.0.0.1,n2"', "limits and identities cross a network in the clear"),
+        ),
+        (
             {"state.url": "rediss+sentinel://s1/m"},
             ('"rediss+sentinel://s1/m"', "no authority is named that could verify the server"),
         ),
