@@ -156,7 +156,7 @@ class Process:
         metrics = Metrics(
             __version__,
             gauges_of(lambda: service, pool, audit, self._sink, lambda: observer)
-            + state_gauges(store)
+            + state_gauges(store, budgets, counters)
             + revocation_gauges(keeper, lambda: vigil)
             + renewal.gauges()
             + signal_gauges(lambda: listening),

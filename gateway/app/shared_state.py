@@ -8,7 +8,7 @@ import structlog
 
 from gateway.state import address
 from gateway.state.counters import MemoryCounters
-from gateway.state.link import Server, tls_context
+from gateway.state.link import FULL, Server, tls_context
 from gateway.state.memory import MemoryStore
 from gateway.state.memory_budgets import MemoryBudgets
 from gateway.state.once import MemoryOnce
@@ -29,6 +29,9 @@ Counters = MemoryCounters | RedisCounters
 
 INLINE: Final = "the server refuses SCRIPT LOAD, so every call brings the script along: permit `script|load`"
 """What operators read once if the server loads no scripts."""
+
+MEMORY: Final = "requests are refused for want of memory: raise the server's `maxmemory`"
+"""What operators read, once a minute, while that is so."""
 
 
 def make_state(compilation: Compilation, clock: Clock) -> tuple[Store, Counters]:
@@ -133,6 +136,8 @@ def _reporter(what: str) -> Callable[[str, str], None]:
             log.error("state-lost", what=what, why=why)
         elif event == "inline":
             log.warning("state-scripts-inline", what=what, mend=INLINE)
+        elif event == FULL:
+            log.error("state-full", what=what, why=f"{event} {why}".rstrip(), mend=MEMORY)
         else:
             log.info("state-back", what=what)
 

@@ -19,7 +19,7 @@ from redis.crc import key_slot
 from gateway.state.connection import LOST, pack
 from gateway.state.draw import IGNORED
 from gateway.state.inquiry import inquire
-from gateway.state.link import FATAL, Link, word
+from gateway.state.link import FATAL, FULL, Link, word
 from gateway.state.locator import Fixed, Unlocated
 from gateway.state.slots import QUESTION, SLOTS, probe_tag, read_redirection, read_slots
 
@@ -244,6 +244,8 @@ class Cluster:
             self._stale.set()  # perhaps another has taken its place
         elif event == "back":
             self._judge()
+        elif event == FULL:
+            self._report(event, f"at {address.name}")
         elif not self._is_inline:
             self._is_inline = True
             self._report(event, why)
@@ -266,7 +268,8 @@ class Cluster:
         """Send a command on that met the wrong server; False if the error says something else."""
         found = read_redirection(str(error), source, self._place)
         if found is None:
-            return False
+            origin = self._nodes.get(source)
+            return origin is not None and origin.note(command, receiver, error)
         link = self._nodes.get(found.address)
         if found.is_lasting:
             self._owners[found.slot] = link

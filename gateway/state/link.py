@@ -23,7 +23,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable
 
     from gateway.state.address import Address, Place
-    from gateway.state.connection import Reply
+    from gateway.state.connection import Receiver, Reply
     from gateway.state.locator import Locator
     from gateway.state.script import Script
 
@@ -35,6 +35,11 @@ FIRST_DELAY: Final = 0.02
 
 LONGEST_DELAY: Final = 1.0
 """Seconds between attempts at most: a store that is back is used again within about a second."""
+
+FULL: Final = "out-of-memory"
+
+REMIND: Final = 60.0
+"""Seconds between two reports that a server is full: it answers, and refuses."""
 
 WORDS: Final = {
     "WRONGPASS": "wrong-password",
@@ -48,7 +53,7 @@ WORDS: Final = {
     "CLUSTERDOWN": "cluster-down",
     "NOREPLICAS": "no-replicas",
     "NOSCRIPT": "script-missing",
-    "OOM": "out-of-memory",
+    "OOM": FULL,
 }
 """First word of Redis' error replies to our word for it; their text goes nowhere."""
 
@@ -136,13 +141,14 @@ class Link:
             an error (no privilege, read-only) is not usable, and not "back".
         on_up: Called with every new connection, before anybody else can use it.
         report: Called with "lost" and why, and with "back" and "": transitions only. Once with "inline" and
-            "" if the server loads no scripts.
+            "" if the server loads no scripts; with "out-of-memory" and "" now and then while it is full.
     """
 
     __slots__ = (
         "_address",
         "_ended",
         "_first",
+        "_full",
         "_is_inline",
         "_locator",
         "_on_up",
@@ -176,6 +182,7 @@ class Link:
         self._report = report
         self._was_lost = False
         self._is_inline = False
+        self._full = float("-inf")  # when that was last said
         self._task: asyncio.Task[None] | None = None
         self._first = asyncio.Event()
         self._ended = asyncio.Event()
@@ -242,8 +249,17 @@ class Link:
         await self._locator.watch(self._address)
         connection.abort("not-master")
 
+    def note(self, _command: bytes, _receiver: Receiver, error: hiredis.ReplyError) -> bool:
+        """Say that the server is full, if that is the error; whoever asked gets it all the same: False."""
+        now = asyncio.get_running_loop().time()
+        if word(error) == FULL and now - self._full > REMIND:
+            self._full = now
+            self._report(FULL, "")
+        return False
+
     def _up(self, connection: Connection) -> None:
         self.connection = connection
+        connection.divert = self.note
         self._on_up(connection)
         self._first.set()
         if self._was_lost:

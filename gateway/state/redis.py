@@ -23,7 +23,7 @@ from gateway.core.ports import StoreUnavailable
 from gateway.state.connection import LOST, Answer, Direct, pack
 from gateway.state.link import FATAL, word
 from gateway.state.script import LEASE_LENGTH, TAG_LENGTH, Claim, Script
-from gateway.state.topology import Links, connect  # the compiler reads annotations of classes
+from gateway.state.topology import connect
 from gateway.state.verdict import refusal
 
 if TYPE_CHECKING:
@@ -32,6 +32,7 @@ if TYPE_CHECKING:
     from gateway.state.connection import Connection, Reply
     from gateway.state.link import Server
     from gateway.state.memory import MemoryStore
+    from gateway.state.topology import Links
 
 MAX_TAGS: Final = 65_536
 """Identities whose hash tag is remembered; it costs 1 us to make one again."""
@@ -155,7 +156,7 @@ class RedisStore:
     ) -> None:
         self._script = Script("admit")
         probe = Claim(self._script, prefix, PROBE)
-        self._link: Links = connect(
+        self._link = connect(
             server,
             self._script,
             lambda tag: probe.command(tag, b"0" * LEASE_LENGTH),

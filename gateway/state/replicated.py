@@ -18,7 +18,7 @@ import hiredis
 from gateway.core.ports import StoreUnavailable
 from gateway.core.revocation import check
 from gateway.state.connection import Answer, pack
-from gateway.state.link import FATAL, fault
+from gateway.state.link import FATAL, FULL, fault
 from gateway.state.local_revocations import admit, begin, keep
 from gateway.state.shared_log import BLOCK, TAG, SharedLog, Unreadable
 from gateway.state.topology import follow
@@ -121,7 +121,7 @@ class ReplicatedRevocations:
             patient, TAG, log.script, log.probe(), lambda _connection: self._up.set(), report
         )
         self._writing = follow(
-            server, TAG, log.script, log.mark(), lambda _connection: None, lambda _event, _why: None
+            server, TAG, log.script, log.mark(), lambda _connection: None, self._hear_of_writing
         )
         self._task: asyncio.Task[None] | None = None
         self._compare_at = float("-inf")
@@ -203,6 +203,11 @@ class ReplicatedRevocations:
         if why in FATAL:
             connection.abort(why)  # a replica now, say: the next one may be writable
         return why is None
+
+    def _hear_of_writing(self, event: str, why: str) -> None:
+        """Report what reading does not show: both are lost together, but only writing needs memory."""
+        if event == FULL:
+            self._report(event, why)
 
     def _note(self, news: tuple[Revocation | Lift, ...]) -> None:
         self._owed.update((change.id, change) for change in news)

@@ -342,6 +342,23 @@ async def test_counts_for_a_lost_server_wait(cluster: RunningCluster) -> None:
     assert (after, lost) == (0, 0)
 
 
+async def test_a_full_server_refuses_what_it_has(cluster: RunningCluster) -> None:
+    """Said with its name; the others serve theirs."""
+    reports = Reports()
+    async with opened(reach(cluster), report=reports) as store:
+        keys = identities(cluster, store)
+        full = cluster.servers[1]
+        full.admin("CONFIG", "SET", "maxmemory", "1")
+        with pytest.raises(StoreUnavailable):
+            await store.admit(keys[1], RATED)
+        other = await store.admit(keys[0], RATED)
+        full.admin("CONFIG", "SET", "maxmemory", "0")
+        again = await store.admit(keys[1], RATED)
+
+    assert (other.refused, again.refused) == (None, None)
+    assert reports.said == [("out-of-memory", f"at 127.0.0.1:{full.port}")]
+
+
 async def test_without_the_privilege_nothing_is_found(cluster: RunningCluster) -> None:
     """Everything above runs under the documented line; without its last words, no cluster."""
     for server in cluster.servers:

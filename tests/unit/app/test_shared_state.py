@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 import pytest
 from structlog.testing import capture_logs
 
-from gateway.app.shared_state import INLINE, _reporter, make_once, make_state, server_of
+from gateway.app.shared_state import INLINE, MEMORY, _reporter, make_once, make_state, server_of
 from gateway.state.address import SentinelAddress
 from gateway.state.counters import MemoryCounters
 from gateway.state.memory import MemoryStore
@@ -88,9 +88,17 @@ def test_a_lost_store_is_said_once_each_way() -> None:
         report("lost", "timeout")
         report("back", "")
         report("inline", "")
+        report("out-of-memory", "")
 
     assert [
         {"event": "state-lost", "log_level": "error", "what": "limits", "why": "timeout"},
         {"event": "state-back", "log_level": "info", "what": "limits"},
         {"event": "state-scripts-inline", "log_level": "warning", "what": "limits", "mend": INLINE},
+        {
+            "event": "state-full",
+            "log_level": "error",
+            "what": "limits",
+            "why": "out-of-memory",
+            "mend": MEMORY,
+        },
     ] == lines

@@ -210,6 +210,24 @@ async def test_slots_that_nobody_has_refuse_alone() -> None:
     assert reports.said == [("lost", "slots-unserved"), ("back", "")]
 
 
+async def test_who_took_a_lost_server_s_place_is_asked_for_at_once(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Not at the next time that it would have been asked for anyway; who lost all slots is left alone."""
+    monkeypatch.setattr(cluster, "PAUSE", 0.0)
+    reports = Reports()
+    servers = Servers()
+    async with opened(servers, report=reports) as (store, link, keys):
+        lost = link.at(store._tag(keys[1]))
+        assert lost is not None
+        await asyncio.sleep(0.05)  # nothing happens any more
+        servers.ranges = [(0, SLOTS - 1)]
+        lost.abort("test")
+        await reports.until("back")
+
+        assert link.at(store._tag(keys[1])) is link.at(store._tag(keys[0]))
+        assert len(link.connections) == 1
+    assert reports.said == [("lost", f"test at 127.0.0.1:{servers.ports[1]}"), ("back", "")]
+
+
 async def test_nobody_answers() -> None:
     """The start returns, and the reason is known."""
     server = Server(parse(f"redis+cluster://127.0.0.1:{free_port()}"))
