@@ -163,14 +163,13 @@ class Cluster:
     async def start(self) -> None:
         """Begin to connect, and wait until the first attempt succeeded or failed."""
         self._task = asyncio.get_running_loop().create_task(self._keep(), name="state-cluster")
-        self._task.add_done_callback(lambda _task: self._first.set())  # never wait for what has died
+        self._task.add_done_callback(self._died)
         await self._first.wait()
 
     async def stop(self) -> None:
         """End all connections and attempts."""
         task, self._task = self._task, None
-        if task is not None:
-            task.cancel()
+        if task is not None and task.cancel():  # False: it has died, and that was said
             with suppress(asyncio.CancelledError):
                 await task
         for link in (*self._nodes.values(), *self._leaving):
@@ -216,6 +215,12 @@ class Cluster:
         if None in owners:
             self._lose("slots-unserved")
         self._judge()
+
+    def _died(self, task: asyncio.Task[None]) -> None:
+        """A mistake of ours ended the task: what moves is still followed, what is promoted is not found."""
+        self._first.set()
+        if not task.cancelled() and (failure := task.exception()) is not None:
+            self._lose(type(failure).__name__, is_news=True)
 
     def _add(self, address: Address) -> Link:
         link = self._nodes[address] = Link(

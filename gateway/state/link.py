@@ -215,11 +215,10 @@ class Link:
     async def stop(self) -> None:
         """End the connection and the attempts."""
         task, self._task = self._task, None
-        if task is None:
-            return
-        task.cancel()
-        with suppress(asyncio.CancelledError):
-            await task
+        if task is not None:
+            task.cancel()
+            with suppress(asyncio.CancelledError):
+                await task
         connection = self.connection
         if connection is not None:
             await connection.ask("PING")  # replies come in order: what was sent before has arrived

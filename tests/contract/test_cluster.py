@@ -161,6 +161,25 @@ async def test_what_needs_several_keys_waits_for_the_move(cluster: RunningCluste
     assert ledger.refused is None
 
 
+async def test_scripts_that_are_sent_along_are_sent_on(cluster: RunningCluster) -> None:
+    """Where SCRIPT is refused, a claim that met the wrong server is a claim with its script as well."""
+    reports = Reports()
+    cluster.admin("ACL", "SETUSER", USER, "-evalsha", "-script", "+eval")
+    async with opened(reach(cluster), report=reports) as store:
+        key = identities(cluster, store)[0]
+        tag, target = store._tag(key), cluster.servers[2]
+        await asyncio.to_thread(cluster.begin_to_move, tag, target)
+        amid = await store.admit(key, RATED)
+        await asyncio.to_thread(cluster.move_keys, tag, target)
+        await asyncio.to_thread(cluster.end_to_move, tag, target)
+        after = await store.admit(key, RATED)
+        calls = target.calls("eval"), target.calls("evalsha")
+
+    assert (amid.refused, after.refused) == (None, None)
+    assert calls == (3, 0)  # a new connection is tried once
+    assert reports.said == [("inline", "")]
+
+
 async def test_a_slot_moves_to_a_server_that_joined(cluster: RunningCluster) -> None:
     """Nobody knew it when the gateway started: it is connected to when it is named."""
     async with opened(reach(cluster)) as store:

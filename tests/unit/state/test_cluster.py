@@ -228,6 +228,21 @@ async def test_who_took_a_lost_server_s_place_is_asked_for_at_once(monkeypatch: 
     assert reports.said == [("lost", f"test at 127.0.0.1:{servers.ports[1]}"), ("back", "")]
 
 
+async def test_a_mistake_of_ours_is_said(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Rather an alarm than a start that never ends, or a map that silently stays as it is."""
+
+    def mistaken(*_: object) -> None:
+        raise ZeroDivisionError
+
+    monkeypatch.setattr(cluster, "read_slots", mistaken)
+    reports = Reports()
+    async with opened(Servers(), report=reports) as (store, _, keys):
+        with pytest.raises(StoreUnavailable):
+            await store.admit(keys[0], RATED)
+
+    assert reports.said == [("lost", "ZeroDivisionError")]
+
+
 async def test_nobody_answers() -> None:
     """The start returns, and the reason is known."""
     server = Server(parse(f"redis+cluster://127.0.0.1:{free_port()}"))
@@ -265,6 +280,17 @@ async def test_who_has_a_slot_is_asked_of_another_the_next_time() -> None:
 
     assert len(found) == 1
     assert questions == [2, 2]
+
+
+async def test_keys_that_nobody_has_are_nowhere() -> None:
+    """Who follows one slot is told so."""
+    servers = Servers()
+    servers.ranges = [(0, 0)]
+    async with opened(servers):
+        place = parse(f"redis+cluster://127.0.0.1:{servers.ports[0]}")
+        assert isinstance(place, ClusterAddress)
+        with pytest.raises(Unlocated, match="slot-unserved"):
+            await SlotOwner(Server(place), place, b"revocations").locate()
 
 
 @pytest.mark.parametrize(
