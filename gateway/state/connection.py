@@ -91,8 +91,8 @@ class Connection:
         on_lost: Called once when the connection is gone, with a word that says why.
 
     Attributes:
-        inline: How the call of a script begins, and what it begins with instead where the server takes no
-            digests: see `Script.inline`. None where it does.
+        inline: Makes of a command what is sent where the server loads no scripts: see `script.inlined`. None
+            where it does.
         divert: Given every error with its command and receiver; True if it sees to the receiver. None where
             nobody but the receiver cares.
     """
@@ -118,7 +118,7 @@ class Connection:
     ) -> None:
         self.timeout = timeout
         self.why = ""
-        self.inline: tuple[bytes, bytes] | None = None
+        self.inline: Callable[[bytes], bytes] | None = None
         self.divert: Callable[[bytes, Receiver, hiredis.ReplyError], bool] | None = None
         self._loop = loop
         self._on_lost = on_lost
@@ -143,7 +143,7 @@ class Connection:
         deadline = self._loop.time() + self.timeout
         self._pending.append((deadline, receiver, command))
         if self.inline is not None:
-            command = command.replace(self.inline[0], self.inline[1], 1)
+            command = self.inline(command)
         if self._is_gathering:
             self._transport.write(command)
         else:

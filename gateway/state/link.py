@@ -18,6 +18,7 @@ import hiredis
 
 from gateway.state.connection import LOST, Answer, Connection
 from gateway.state.locator import Unlocated
+from gateway.state.script import inlined
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -312,7 +313,7 @@ class Link:
         if await connection.ask("SCRIPT", "EXISTS", self._script.digest) != [1]:
             why = fault(await connection.ask("SCRIPT", "LOAD", self._script.text))
             if why in UNLOADABLE:
-                connection.inline = self._script.inline
+                connection.inline = inlined
             elif why is not None:
                 return why
         answer = Answer(asyncio.get_running_loop())

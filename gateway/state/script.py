@@ -6,6 +6,7 @@ the words, and joined again with the words of a request. One `bytes.join` instea
 
 from __future__ import annotations
 
+from functools import cache
 from hashlib import sha1
 from pathlib import Path
 from typing import TYPE_CHECKING, Final, final
@@ -14,6 +15,14 @@ from gateway.state.connection import pack
 
 if TYPE_CHECKING:
     from gateway.core.limits import RouteLimits
+
+DIRECTORY: Final = Path(__file__).with_name("lua")
+
+DIGEST_LENGTH: Final = 40
+"""Characters of a script's name on a server: SHA-1 in hexadecimal."""
+
+BY_DIGEST: Final = b"$7\r\nEVALSHA\r\n$40\r\n"
+"""How a call by digest goes on after its number of words."""
 
 TAG_LENGTH: Final = 32
 """Characters of a hash tag: 128 bits in hexadecimal."""
@@ -37,18 +46,34 @@ class Script:
 
     Attributes:
         digest: Its name on a server that has it.
-        inline: The two words of a packed call by digest, and those of one that brings the text along: what
-            a server needs that refuses to load scripts. The other words are the same.
         text: What it says.
     """
 
-    __slots__ = ("digest", "inline", "text")
+    __slots__ = ("digest", "text")
 
     def __init__(self, name: str) -> None:
-        self.text = Path(__file__).with_name("lua").joinpath(f"{name}.lua").read_bytes()
+        self.text = DIRECTORY.joinpath(f"{name}.lua").read_bytes()
         self.digest = sha1(self.text, usedforsecurity=False).hexdigest().encode()  # what EVALSHA names it by
-        by_digest = b"$7\r\nEVALSHA\r\n$40\r\n%b\r\n" % self.digest
-        self.inline = (by_digest, b"$4\r\nEVAL\r\n$%d\r\n%b\r\n" % (len(self.text), self.text))
+
+
+@cache
+def texts() -> dict[bytes, bytes]:
+    """Return the text of every script there is, by its digest."""
+    scripts = [Script(path.stem) for path in DIRECTORY.glob("*.lua")]
+    return {script.digest: script.text for script in scripts}
+
+
+def inlined(command: bytes) -> bytes:
+    """Return a packed call by digest as one that brings the text along; the other words stay the same.
+
+    What a server needs that refuses to load scripts. Any other command is returned as it is.
+    """
+    count, _, rest = command.partition(BY_DIGEST)
+    is_first = count.count(b"\r\n") == 1  # the name of the command, not data
+    text = texts().get(rest[:DIGEST_LENGTH]) if is_first else None
+    if text is None:
+        return command
+    return b"%b$4\r\nEVAL\r\n$%d\r\n%b%b" % (count, len(text), text, rest[DIGEST_LENGTH:])
 
 
 def _name(text: str) -> bytes:

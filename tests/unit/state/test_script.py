@@ -5,7 +5,7 @@ from __future__ import annotations
 import hiredis
 
 from gateway.core.limits import ConcurrencyLimit, RateLimit, RouteLimits
-from gateway.state.script import LEASE_LENGTH, TAG_LENGTH, Claim, Script, pack
+from gateway.state.script import LEASE_LENGTH, TAG_LENGTH, Claim, Script, inlined, pack, texts
 
 TAG = b"0123456789abcdef" * 2
 NAME = b"n" * LEASE_LENGTH
@@ -53,3 +53,19 @@ def test_the_digest_is_the_one_that_the_server_computes() -> None:
     script = Script("count")
 
     assert (len(script.digest), script.text.startswith(b"-- Add what one gateway")) == (40, True)
+
+
+def test_a_script_is_sent_along_in_place_of_its_digest() -> None:
+    """Whichever it is, with all its words; what is no call of ours stays as it is."""
+    for digest, text in texts().items():
+        call = pack("EVALSHA", digest, 1, "key", "", b"\r\n$7\r\n")
+
+        assert words(inlined(call)) == [b"EVAL", text, b"1", b"key", b"", b"\r\n$7\r\n"]
+    digest = Script("admit").digest
+    for other in (
+        pack("PING"),
+        pack("EVALSHA", b"0" * 40, 0),
+        pack("SET", "x", pack("EVALSHA", digest, 0)[4:]),
+    ):
+        assert other == inlined(other)
+    assert digest in texts()
