@@ -80,6 +80,7 @@ MODULES = (
     "wire/answer.py",
     "wire/downstream.py",
     "wire/driver.py",
+    "wire/flood.py",
     "wire/framing.py",
     "wire/incoming.py",
     "wire/known.py",
@@ -87,6 +88,7 @@ MODULES = (
     "wire/reader.py",
     "wire/reply.py",
     "wire/service.py",
+    "wire/turnstile.py",
     "wire/upstream.py",
 )
 

@@ -130,13 +130,10 @@ class Vigil:
             return Round(self, [], self._judge)
         for name in due:
             self._due[name] = tick + self._routes[name].continuous.every
+        later = self._routes.keys() - due  # not by what is due: a route that is gone never is
         return Round(
             self,
-            [
-                (reply, ex)
-                for reply, ex in self._running()
-                if is_new or ex.route is None or ex.route.name in due
-            ],
+            [(reply, ex) for reply, ex in self._running() if ex.route is None or ex.route.name not in later],
             self._judge,
         )
 

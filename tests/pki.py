@@ -186,6 +186,7 @@ class Ca:
         key: Any = None,
         more: Iterable[Extension] = (),
         entry: Extension | None = None,
+        over: hashes.HashAlgorithm | None = None,
     ) -> bytes:
         """Make a revocation list, PEM."""
         begins = self.now - 60.0 if begins is None else begins
@@ -207,7 +208,22 @@ class Ca:
                 made = made.add_extension(*entry)
             builder = builder.add_revoked_certificate(made.build())
         key = key or self.key
-        return builder.sign(key, digest(key)).public_bytes(Encoding.PEM)
+        return builder.sign(key, over or digest(key)).public_bytes(Encoding.PEM)
+
+
+def unread_names(kind: type[x509.ExtensionType]) -> x509.UnrecognizedExtension:
+    """Return alternative names with an X.400 address: the library raises an error of its own kind for them."""
+    return x509.UnrecognizedExtension(kind.oid, bytes.fromhex("3004a3023000"))
+
+
+def other_version(der: bytes) -> bytes:
+    """Change a certificate or revocation list into one of a version that there is not."""
+    for version in ("a003020102", "020101"):
+        at = der.find(bytes.fromhex(version))
+        if at >= 0:
+            end = at + len(version) // 2
+            return der[: end - 1] + b"\x07" + der[end:]
+    raise AssertionError("no version")
 
 
 def _build(

@@ -1,9 +1,10 @@
 """The operators' listener: health, metrics, keys, status, revocations, events. Never on the data listener.
 
-Decides nothing about requests to models, and changes one thing: who is revoked (see `operations`). Where
-several workers serve, this is their supervisor's listener, and what it does not know one of them answers.
-Health and the public keys are open to whoever reaches the listener, endpoints of security events prove
-their callers themselves; the rest asks for the token, where one is configured, compared in constant time.
+Decides nothing about requests to models, and changes two things: who is revoked (see `operations`), and what
+counts as used of limits (see `limits`). Where several workers serve, this is their supervisor's listener, and
+what it does not know one of them answers. Health and the public keys are open to whoever reaches the
+listener, endpoints of security events prove their callers themselves; the rest asks for the token, where one
+is configured, compared in constant time.
 """
 
 from __future__ import annotations
@@ -17,6 +18,7 @@ from typing import TYPE_CHECKING, Final, final
 import msgspec
 from aiohttp import hdrs, web
 
+from gateway.admin.limits import LimitOperations, add_limits
 from gateway.admin.operations import MAX_BODY, Operations, add_operations
 
 if TYPE_CHECKING:
@@ -26,7 +28,7 @@ if TYPE_CHECKING:
 
     from gateway.core.ports import Clock
 
-__all__ = ["AdminSources", "Operations", "build_admin", "build_admin_runner"]
+__all__ = ["AdminSources", "LimitOperations", "Operations", "build_admin", "build_admin_runner"]
 
 OPEN_PATHS: Final = frozenset({"/livez", "/readyz", "/.well-known/jwks.json"})
 METRICS_TYPE: Final = "text/plain; version=0.0.4; charset=utf-8"
@@ -48,6 +50,7 @@ class AdminSources:
         operations: What operators may do; None: that is answered elsewhere.
         endpoints: Handlers of POST by path that prove whoever calls them on their own: security events.
         clock: Time.
+        limits: What operators may see and forgive of limits; None: likewise.
     """
 
     readiness: Callable[[], Mapping[str, bool]]
@@ -57,6 +60,7 @@ class AdminSources:
     operations: Operations | None
     clock: Clock
     endpoints: Mapping[str, Handler] = field(default_factory=dict)
+    limits: LimitOperations | None = None
 
 
 def build_admin(
@@ -109,11 +113,17 @@ def build_admin(
     app.router.add_get("/v1/status", status)
     for path, handler in sources.endpoints.items():
         app.router.add_post(path, handler)
-    if sources.operations is not None:
-        add_operations(app, sources.operations, sources.clock, has_token=token is not None)
+    _add_changes(app, sources, has_token=token is not None)
     if elsewhere is not None:
         app.router.add_route("*", "/{path:.*}", elsewhere)
     return app
+
+
+def _add_changes(app: web.Application, sources: AdminSources, *, has_token: bool) -> None:
+    if sources.operations is not None:
+        add_operations(app, sources.operations, sources.clock, has_token=has_token)
+    if sources.limits is not None:
+        add_limits(app, sources.limits, has_token=has_token)
 
 
 def build_admin_runner(app: web.Application, *, shutdown_seconds: float = 5.0) -> web.AppRunner:
@@ -128,7 +138,7 @@ def _guard(token: str | None, endpoints: Collection[str], elsewhere: Handler | N
 
     @web.middleware
     async def guard(request: web.Request, handler: Handler) -> web.StreamResponse:
-        is_ours = elsewhere is None or request.match_info.handler is not elsewhere
+        is_ours = request.match_info.handler is not elsewhere
         if expected is not None and is_ours and request.path not in open_paths:
             given = request.headers.get(hdrs.AUTHORIZATION, "").encode("utf-8", "surrogateescape")
             if not compare_digest(sha256(given).digest(), expected):

@@ -1,8 +1,7 @@
 """What operators may do: revoke, lift, and see who runs. Part of the admin listener.
 
-Bodies are strict JSON, and what could not mean anybody is refused: a revocation that hits nobody is worse
-than none, for its maker believes in it. Who calls is known by the digest of the token. A browser is no
-operator: what carries an Origin is refused, so that no web page can revoke through somebody's loopback.
+What could not mean anybody is refused: a revocation that hits nobody is worse than none, for its maker
+believes in it.
 """
 
 from __future__ import annotations
@@ -10,21 +9,20 @@ from __future__ import annotations
 import re
 import secrets
 from dataclasses import asdict
-from hashlib import sha256
 from itertools import dropwhile, islice
 from typing import TYPE_CHECKING, Final, Protocol, final
 
 import msgspec
-from aiohttp import hdrs, web
 
+from gateway.admin.calls import answer, caller, is_browser, problem, read
 from gateway.core.ports import StoreUnavailable
-from gateway.core.refusal import Refusal
 from gateway.core.revocation import DATED, Revocation, Target, check
 from gateway.core.revoking import RevocationsFull
-from gateway.stages.inspect.strict_json import parse
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping, Sequence
+
+    from aiohttp import web
 
     from gateway.core.exchange import Exchange
     from gateway.core.ports import Clock
@@ -49,8 +47,10 @@ SHAPES: Final = {
     Target.SESSION: (r"[^|]+\|.+", "issuer|sid"),
     Target.CERTIFICATE: (r"[A-Za-z0-9_-]{43}", "the certificate's SHA-256 in base64url, 43 characters"),
 }
-
-_encode: Final = msgspec.json.Encoder().encode
+MEMBERS: Final = (
+    "Members are target (subject, token, client, key, certificate, session, claim, identity), value, "
+    "and if wanted reason, expires, and one of issued_before and lock; times are seconds since 1970."
+)
 
 
 class Operations(Protocol):
@@ -111,38 +111,33 @@ class _Api:
 
     async def revoke(self, request: web.Request) -> web.Response:
         """Make one revocation hold: 201 if it is safe everywhere, 202 if it holds here for the moment."""
-        wanted = await _read(request)
+        wanted = await read(request, Wanted, MEMBERS)
         if isinstance(wanted, str):
-            return _problem(400, "This is no revocation", wanted)
+            return problem(400, "This is no revocation", wanted)
         revocation = _revocation(wanted, self._clock.wall())
         if isinstance(revocation, str):
-            return _problem(400, "This revocation would not do what it says", revocation)
+            return problem(400, "This revocation would not do what it says", revocation)
         try:
             cut, is_stored = await self._operations.revoke((revocation,), self._caller(request))
         except RevocationsFull:
-            return _problem(507, "No room", "As many revocations are held as may be: lift some.")
-        answer = {"id": revocation.id, "cut": cut, "stored": is_stored}
-        return _answer(answer, 201 if is_stored else 202)
+            return problem(507, "No room", "As many revocations are held as may be: lift some.")
+        made = {"id": revocation.id, "cut": cut, "stored": is_stored}
+        return answer(made, 201 if is_stored else 202)
 
     async def lift(self, request: web.Request) -> web.Response:
         """End one revocation before its time."""
-        if _is_browser(request):
-            return _problem(403, "Not for browsers", "A request with an Origin changes nothing here.")
+        if is_browser(request):
+            return problem(403, "Not for browsers", "A request with an Origin changes nothing here.")
         try:
             lifted = await self._operations.release(request.match_info["id"], self._caller(request))
         except StoreUnavailable:
-            return _problem(503, "Not lifted", "Store, journal or audit log do not take it: it may hold on.")
+            return problem(503, "Not lifted", "Store, journal or audit log do not take it: it may hold on.")
         if lifted is None:
-            return _problem(404, "No such revocation", "None of this id holds.")
-        return _answer(_shown(lifted))
+            return problem(404, "No such revocation", "None of this id holds.")
+        return answer(_shown(lifted))
 
     def _caller(self, request: web.Request) -> str:
-        """Name who calls: by the digest of the token that the guard has checked, and by address."""
-        where = f"from {request.remote or 'a unix socket'}"
-        if not self._has_token:
-            return f"nobody proven, {where}"
-        token = request.headers[hdrs.AUTHORIZATION].removeprefix("Bearer ")
-        return f"operator token {sha256(token.encode()).hexdigest()[:16]}, {where}"
+        return caller(request, has_token=self._has_token)
 
     async def held(self, request: web.Request) -> web.Response:
         """List what is revoked, a page at a time."""
@@ -153,32 +148,12 @@ class _Api:
         page = list(islice(rows, MOST + 1))
         more = page[MOST - 1].id if len(page) > MOST else None
         shown = [_shown(row) for row in page[:MOST]]
-        return _answer({**self._operations.state(), "revocations": shown, "next": more})
+        return answer({**self._operations.state(), "revocations": shown, "next": more})
 
     async def running(self, _request: web.Request) -> web.Response:
         """List who is being served now."""
         everything = self._operations.running()
-        return _answer({"running": len(everything), "exchanges": [_seen(ex) for ex in everything[:MOST]]})
-
-
-def _is_browser(request: web.Request) -> bool:
-    return hdrs.ORIGIN in request.headers
-
-
-async def _read(request: web.Request) -> Wanted | str:
-    """Read a body strictly, or say what is wrong with it in our own words."""
-    if _is_browser(request) or request.content_type != "application/json":
-        return "Send Content-Type: application/json, and no Origin."
-    document = parse(await request.read())
-    if isinstance(document, Refusal):
-        return document.detail
-    try:
-        return msgspec.convert(document[0], Wanted)
-    except msgspec.ValidationError:
-        return (
-            "Members are target (subject, token, client, key, certificate, session, claim, identity), value, "
-            "and if wanted reason, expires, and one of issued_before and lock; times are seconds since 1970."
-        )
+        return answer({"running": len(everything), "exchanges": [_seen(ex) for ex in everything[:MOST]]})
 
 
 def _revocation(wanted: Wanted, now: float) -> Revocation | str:
@@ -226,12 +201,3 @@ def _seen(ex: Exchange) -> dict[str, object]:
         "model": None if ex.prompt is None else ex.prompt.model,
         "peer": ex.peer.address,
     }
-
-
-def _problem(status: int, title: str, detail: str) -> web.Response:
-    document = {"title": title, "status": status, "detail": detail}
-    return web.Response(body=_encode(document), status=status, content_type="application/problem+json")
-
-
-def _answer(value: Mapping[str, object], status: int = 200) -> web.Response:
-    return web.Response(body=_encode(value), status=status, content_type="application/json")

@@ -10,12 +10,14 @@ from gateway.app.discovery import documents, metadata_url, proof_algorithms
 from gateway.observe.log import fault_reporter
 from gateway.runtime import Runtime
 from gateway.stages.refuse import Problems
+from gateway.wire.flood import Flood, Floodgate
 from gateway.wire.service import ConnectionBounds, Service, Timeouts
 
 if TYPE_CHECKING:
     from gateway.app.compilation import Compilation
     from gateway.app.peers import Peers
     from gateway.app.shared_state import Budgets, Counters, Store
+    from gateway.config.listener import Flood as FloodSettings
     from gateway.config.schema import Settings
     from gateway.core.ports import Clock
     from gateway.observe.recorder import Observer
@@ -91,4 +93,12 @@ def make_service(settings: Settings, gateway: Gateway, peers: Peers) -> Service:
             bounds.connections_per_address,
             bounds.body_memory,
         ),
+        floodgate=_floodgate(server.flood),
     )
+
+
+def _floodgate(flood: FloodSettings) -> Floodgate | None:
+    rates = flood.address, flood.certificate, flood.failures
+    if rates == (None, None, None):
+        return None
+    return Floodgate(*[None if rate is None else Flood(rate.count, rate.period) for rate in rates])

@@ -5,7 +5,6 @@ from __future__ import annotations
 from functools import partial
 from typing import TYPE_CHECKING
 
-from gateway.credentials.secrets import resolve_secret
 from gateway.credentials.tls import Dated, check_server_identity, client_context, dated
 from gateway.credentials.watched import Watched
 from gateway.wire.pool import BackendSettings, EndpointSettings
@@ -16,19 +15,9 @@ if TYPE_CHECKING:
 
     from gateway.app.findings import Findings
     from gateway.config.addresses import Url
-    from gateway.config.references import SecretReference
     from gateway.config.schema import Settings
     from gateway.config.upstream import Backend, BackendTls
     from gateway.core.ports import Clock
-
-
-def reveal(reference: SecretReference, directory: Path) -> str:
-    """Return the secret that a reference of the configuration leads to.
-
-    Raises:
-        SecretError: It leads to none.
-    """
-    return resolve_secret(f"{reference.kind}:{reference.target}", directory)
 
 
 def compile_backends(
@@ -81,10 +70,8 @@ def _backend(
     directory: Path,
     findings: Findings,
 ) -> BackendSettings:
-    credential: str | None = None
-    if backend.credential is not None:
-        with findings.at(("backends", name, "credential"), "make the secret readable"):
-            credential = f"Bearer {reveal(backend.credential, directory)}"
+    secret = findings.secret(("backends", name, "credential"), backend.credential, directory)
+    credential = None if secret is None else f"Bearer {secret}"
     tls = None if context is None else context.value.context
     return BackendSettings(
         name,
@@ -92,6 +79,9 @@ def _backend(
         networks=backend.networks or (),
         connections=backend.connections,
         keep_alive=backend.keep_alive,
+        requests=backend.requests,
+        queue=backend.queue.length,
+        queue_time=backend.queue.time,
     )
 
 

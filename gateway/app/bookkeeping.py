@@ -14,7 +14,7 @@ import structlog
 
 from gateway.observe.audit import Signer
 from gateway.observe.chain import ChainBroken, Head
-from gateway.observe.chains import end_of, worker_file, worker_files
+from gateway.observe.chains import STARTED, end_of, worker_file, worker_files
 from gateway.observe.ledger import Ledger
 
 if TYPE_CHECKING:
@@ -60,7 +60,7 @@ class Bookkeeping:
         """Note the start, and where the chains end that earlier workers left."""
         for path in worker_files(self._path):
             await self._look(path.name)
-        self._ledger.note("workers-started", workers=workers)
+        self._ledger.note(STARTED, workers=workers)
         await self._write()
 
     async def lost(self, number: int, how: str, *, is_expected: bool) -> None:

@@ -11,7 +11,7 @@ import structlog
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
 from cryptography.hazmat.primitives.serialization import load_pem_private_key
 
-from gateway.app.backends import compile_backends, reveal
+from gateway.app.backends import compile_backends
 from gateway.app.client_trust import ClientTrust
 from gateway.app.domains import compile_domains
 from gateway.app.findings import Findings
@@ -32,7 +32,6 @@ if TYPE_CHECKING:
     from gateway.app.onward import Told
     from gateway.app.signals import Feed
     from gateway.config.load import Loaded
-    from gateway.config.references import Secret
     from gateway.config.schema import Settings
     from gateway.core.ports import Clock
     from gateway.core.route import RouteTable
@@ -109,8 +108,10 @@ def compile_settings(loaded: Loaded, directory: Path, clock: Clock, *, workers: 
     settings = loaded.settings
     findings = Findings(loaded)
     check_workers(settings, workers, findings)
-    state_password = _password("password", settings.state.password, directory, findings)
-    sentinel_password = _password("sentinel_password", settings.state.sentinel_password, directory, findings)
+    state_password = findings.secret(("state", "password"), settings.state.password, directory)
+    sentinel_password = findings.secret(
+        ("state", "sentinel_password"), settings.state.sentinel_password, directory
+    )
     blinding = _blinding(settings, state_password)
     revocations, seal = compile_revocations(settings, directory, clock, blinding, findings)
     domains, accepted = compile_domains(settings, clock, findings, _report_keys)
@@ -159,14 +160,11 @@ def _admin(
     settings: Settings, directory: Path, clock: Clock, findings: Findings
 ) -> tuple[ssl.SSLContext | None, str | None]:
     """Return the TLS of the operators' listener, and what they must show."""
+    admin = settings.admin
     tls: ssl.SSLContext | None = None
-    token: str | None = None
     with findings.at(("admin", "tls"), "correct the files of this listener"):
         tls = _admin_context(settings, clock)
-    if settings.admin is not None and settings.admin.token is not None:
-        with findings.at(("admin", "token"), "make the secret readable"):
-            token = reveal(settings.admin.token, directory)
-    return tls, token
+    return tls, findings.secret(("admin", "token"), None if admin is None else admin.token, directory)
 
 
 def _report_keys(issuer: str, news: KeyNews) -> None:
@@ -204,15 +202,6 @@ def _checkpoint_key(path: Path) -> Ed25519PrivateKey:
     if not isinstance(key, Ed25519PrivateKey):
         raise ValueError(f"{path} is no Ed25519 key")  # noqa: TRY004 - a wrong value in a file
     return key
-
-
-def _password(key: str, secret: Secret | None, directory: Path, findings: Findings) -> str | None:
-    """Return a password of the section `state`; None if there is none, or it cannot be read."""
-    password: str | None = None
-    if secret is not None:
-        with findings.at(("state", key), "make the secret readable"):
-            password = reveal(secret, directory)
-    return password
 
 
 def _blinding(settings: Settings, state_password: str | None) -> bytes:

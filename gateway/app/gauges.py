@@ -118,7 +118,6 @@ def _limits_gauges(store: RedisStore) -> list[Gauge]:
 
 def gauges_of(
     service: Callable[[], Service],
-    pool: Pool,
     audit: AuditLog,
     sink: LogSink,
     observer: Callable[[], Observer],
@@ -134,7 +133,12 @@ def gauges_of(
             lambda: service().refused_connections,
             is_counter=True,
         ),
-        Gauge("upstream_connections", "Connections to backends.", lambda: sum(pool.connections().values())),
+        Gauge(
+            "flood_refused_total",
+            "Connections and requests refused because there were too many from their source.",
+            lambda: 0 if (gate := service().floodgate) is None else gate.refused,
+            is_counter=True,
+        ),
         Gauge("audit_backlog", "Records that wait to be written.", lambda: audit.backlog),
         Gauge(
             "audit_healthy",
@@ -146,6 +150,41 @@ def gauges_of(
         Gauge("log_lost_total", "Log lines lost.", lambda: sink.lost, is_counter=True),
         Gauge(
             "recorder_failures_total", "Faults while recording.", lambda: observer().failures, is_counter=True
+        ),
+    ]
+
+
+def upstream_gauges(pool: Pool) -> list[Gauge]:
+    """Return the numbers of connections to backends, and of the queues in front of them."""
+    return [
+        Gauge("upstream_connections", "Connections to backends.", lambda: sum(pool.connections().values())),
+        Gauge(
+            "upstream_requests",
+            "Requests that backends are serving.",
+            lambda: sum(each.running for each in pool.turnstiles),
+        ),
+        Gauge(
+            "upstream_waiting",
+            "Requests that wait for a backend.",
+            lambda: sum(each.waiting for each in pool.turnstiles),
+        ),
+        Gauge(
+            "upstream_waited_total",
+            "Requests that had to wait for a backend, and were sent.",
+            lambda: sum(each.waited for each in pool.turnstiles),
+            is_counter=True,
+        ),
+        Gauge(
+            "upstream_waited_seconds_total",
+            "How long they waited, together.",
+            lambda: sum(each.waited_seconds for each in pool.turnstiles),
+            is_counter=True,
+        ),
+        Gauge(
+            "upstream_shed_total",
+            "Requests that were refused because a backend had too many.",
+            lambda: sum(each.shed for each in pool.turnstiles),
+            is_counter=True,
         ),
     ]
 

@@ -6,7 +6,8 @@ from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from gateway.app.opaque import PEPPER_MEND, compile_introspection, open_keys, read_pepper
+from gateway.app.findings import RANDOM_MEND
+from gateway.app.opaque import compile_introspection, open_keys, read_pepper
 from gateway.credentials.discovery import Discovery
 from gateway.credentials.fetch import Fetcher
 from gateway.credentials.jwk import parse_key
@@ -104,7 +105,7 @@ def _gateway_keys(settings: Settings, directory: Path, clock: Clock, findings: F
     keys, place = settings.identity.keys, ("identity", "keys")
     found: KeyFile | None = None
     if keys is not None:
-        with findings.at((*place, "pepper"), PEPPER_MEND):
+        with findings.at((*place, "pepper"), RANDOM_MEND):
             blind = read_pepper(keys, directory)
             with findings.at((*place, "file"), "correct it with `gateway keys`, or restore it"):
                 found = open_keys(keys, blind, settings.roles, clock)

@@ -24,11 +24,12 @@ IDENTITY = (Key(Dimension.IDENTITY),)
 METERED = tuple(measure for measure in Measure if measure is not Measure.REQUESTS and not measure.is_level)
 
 
-def compile_limits(route: RouteSettings, *, is_local: bool) -> RouteLimits:
+def compile_limits(route: RouteSettings, queue_time: float, *, is_local: bool) -> RouteLimits:
     """Compile the limits of one route that are kept per identity and need no body.
 
     Args:
         route: The route.
+        queue_time: Seconds that its requests may wait for the backend.
         is_local: True if a local share may answer when the store fails.
     """
     limits = route.limits
@@ -41,11 +42,11 @@ def compile_limits(route: RouteSettings, *, is_local: bool) -> RouteLimits:
     concurrent = limits.concurrent
     # a slot that a crashed gateway holds comes back when its longest exchange would be over
     bounds = route.bounds
-    longest = bounds.body_time + bounds.connect + bounds.first_byte + bounds.answer_time + LEASE_SLACK
+    longest = bounds.body_time + queue_time + bounds.connect + bounds.first_byte + bounds.answer_time
     return RouteLimits(
         route.name,
         rates,
-        None if concurrent is None else ConcurrencyLimit("concurrent", concurrent, longest),
+        None if concurrent is None else ConcurrencyLimit("concurrent", concurrent, longest + LEASE_SLACK),
         is_local_on_failure=is_local,
     )
 

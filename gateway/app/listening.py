@@ -9,6 +9,7 @@ listens. A unix socket cannot be opened twice: there the workers share one.
 
 from __future__ import annotations
 
+import errno
 import os
 import socket
 import stat
@@ -24,15 +25,37 @@ if TYPE_CHECKING:
 BACKLOG: Final = 2048  # connections that the kernel may hold for us
 
 
+MENDS: Final = {
+    errno.EADDRINUSE: "end what listens there (`ss -ltnp` shows it), or give another address",
+    errno.EADDRNOTAVAIL: "give an address of this machine; `0.0.0.0` stands for all of them",
+    errno.EACCES: "give a port from 1024 on or a directory of this user, or the right (CAP_NET_BIND_SERVICE)",
+    errno.ENOENT: "make the socket's directory",
+}
+
+
+@final
+class CannotListen(OSError):
+    """An address cannot be listened on."""
+
+    @property
+    def mend(self) -> str:
+        """How to mend it."""
+        return MENDS.get(self.errno or 0, "give another address")
+
+
 @contextmanager
 def said(listen: Listen) -> Iterator[None]:
-    """Name the address that cannot be listened on, in the words of the configuration."""
+    """Name the address that cannot be listened on, in the words of the configuration.
+
+    Raises:
+        CannotListen: In place of the system's own error.
+    """
     try:
         yield
     except OSError as error:
         code = error.errno or 0
         why = os.strerror(code) if code > 0 else error.strerror  # asyncio writes a sentence of its own
-        raise OSError(code, f"cannot listen on {written(listen, None)}: {why}") from error
+        raise CannotListen(code, f"cannot listen on {written(listen, None)}: {why}") from error
 
 
 def written(listen: Listen, bound: object) -> str:

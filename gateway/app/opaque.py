@@ -3,17 +3,17 @@
 from __future__ import annotations
 
 from functools import partial
-from typing import TYPE_CHECKING, Final
+from typing import TYPE_CHECKING
 
 import structlog
 
-from gateway.app.backends import reveal
 from gateway.credentials.client_authentication import Certificate, PrivateKeyJwt, SharedSecret
 from gateway.credentials.discovery import Discovery
 from gateway.credentials.fetch import Fetcher
 from gateway.credentials.files import read_bounded
 from gateway.credentials.gateway_keys import KeyFile, make_blind
 from gateway.credentials.introspection import IntrospectionClient
+from gateway.credentials.secrets import resolve_secret
 from gateway.credentials.signing import Signer
 
 if TYPE_CHECKING:
@@ -26,8 +26,6 @@ if TYPE_CHECKING:
     from gateway.core.ports import Clock
     from gateway.credentials.client_authentication import ClientAuthentication
     from gateway.credentials.remote import Source
-
-PEPPER_MEND: Final = "make one: `head -c 32 /dev/urandom | base64 > FILE; chmod 600 FILE`"
 
 
 def compile_introspection(
@@ -106,7 +104,7 @@ def compile_authentication(
     if ways.mtls is not None:
         return Certificate(client_id)
     if ways.client_secret is not None:
-        return SharedSecret(client_id, reveal(ways.client_secret, directory))
+        return SharedSecret(client_id, resolve_secret(ways.client_secret.text, directory))
     raise ValueError("no way to prove who asks")
 
 
@@ -116,7 +114,7 @@ def read_pepper(keys: GatewayKeys, directory: Path) -> Callable[[bytes], bytes]:
     Raises:
         ValueError: There is no usable pepper.
     """
-    return make_blind(reveal(keys.pepper, directory))
+    return make_blind(resolve_secret(keys.pepper.text, directory))
 
 
 def open_keys(

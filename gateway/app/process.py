@@ -20,7 +20,8 @@ from gateway import __version__
 from gateway.admin import AdminSources, build_admin, build_admin_runner
 from gateway.app.admin_listener import start_admin
 from gateway.app.assembly import make_runtime, make_service
-from gateway.app.gauges import gauges_of, revocation_gauges, signal_gauges, state_gauges
+from gateway.app.gauges import gauges_of, revocation_gauges, signal_gauges, state_gauges, upstream_gauges
+from gateway.app.granter import Granter
 from gateway.app.listener import Listener
 from gateway.app.listening import said, written
 from gateway.app.peers import Peers
@@ -28,7 +29,7 @@ from gateway.app.renewal import Renewal
 from gateway.app.revocations import make_keeper
 from gateway.app.revoker import Revoker
 from gateway.app.service_manager import ServiceManager
-from gateway.app.shared_state import make_budgets, make_once, make_state
+from gateway.app.shared_state import make_accounts, make_budgets, make_once, make_state
 from gateway.app.signals import Listening
 from gateway.app.watch import Watch
 from gateway.credentials.chains import Chains
@@ -145,17 +146,15 @@ class Process:
         store, counters = await self._open_state(stack)
         budgets = await self._open_budgets(stack)
         keeper = await self._open_revocations(stack)
-        async with asyncio.TaskGroup() as starting:  # together: an issuer that is away delays no other
-            for keys in (*compilation.key_sets, *compilation.domains.values()):
-                stack.push_async_callback(keys.stop)
-                starting.create_task(keys.start())
+        await self._start_keys(stack)
         compilation.onward.close_with(stack)
         pool = Pool(compilation.backends)
         stack.callback(pool.close)
         renewal = self._make_renewal(pool, lambda: service.connections)
         metrics = Metrics(
             __version__,
-            gauges_of(lambda: service, pool, audit, self._sink, lambda: observer)
+            gauges_of(lambda: service, audit, self._sink, lambda: observer)
+            + upstream_gauges(pool)
             + state_gauges(store, budgets, counters)
             + revocation_gauges(keeper, lambda: vigil)
             + renewal.gauges()
@@ -172,7 +171,8 @@ class Process:
         revoker = Revoker(keeper, gateway, audit, self._log, self._clock)
         listening = Listening(compilation.feeds, revoker, self._clock)
         await listening.start(stack)
-        sources = self._admin_sources(metrics, store, observer, revoker, listening)
+        granter = self._make_granter(store, budgets, audit)
+        sources = self._admin_sources(metrics, store, observer, revoker, granter, listening)
         if self._supervised is None:
             await self._open_admin(stack, sources)
         listener = await self._listen(stack, service)
@@ -188,6 +188,13 @@ class Process:
                 stop=self.stop,
             )
         return service
+
+    async def _start_keys(self, stack: AsyncExitStack) -> None:
+        compilation = self._compilation
+        async with asyncio.TaskGroup() as starting:  # together: an issuer that is away delays no other
+            for keys in (*compilation.key_sets, *compilation.domains.values()):
+                stack.push_async_callback(keys.stop)
+                starting.create_task(keys.start())
 
     def _open_audit(self, stack: AsyncExitStack) -> AuditLog:
         settings = self._compilation.settings.audit
@@ -209,6 +216,7 @@ class Process:
             signer=None if key is None else Signer(key, "checkpoint"),
             sync_every=settings.sync_every,
             max_bytes=settings.rotate_at,
+            is_worker=self._supervised is not None,
             on_health=health,
         )
         stack.callback(audit.close)
@@ -289,8 +297,19 @@ class Process:
             domains=compilation.domains.values(),
         )
 
+    def _make_granter(self, store: Store, budgets: Budgets, audit: AuditLog) -> Granter:
+        routes = self._compilation.routes
+        accounts = make_accounts(self._compilation, self._clock, store, budgets)
+        return Granter(accounts, lambda: routes.routes, audit, self._log, self._clock)
+
     def _admin_sources(
-        self, metrics: Metrics, store: Store, observer: Observer, revoker: Revoker, listening: Listening
+        self,
+        metrics: Metrics,
+        store: Store,
+        observer: Observer,
+        revoker: Revoker,
+        granter: Granter,
+        listening: Listening,
     ) -> AdminSources:
         compilation = self._compilation
         return AdminSources(
@@ -304,6 +323,7 @@ class Process:
             keys=lambda: msgspec.json.decode(compilation.onward.assertions.jwks),
             status=self._status,
             operations=revoker,
+            limits=granter,
             endpoints=listening.endpoints(),
             clock=self._clock,
         )

@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING, Final
 
 import structlog
 
-from gateway.app.backends import reveal
+from gateway.app.findings import RANDOM_MEND
 from gateway.app.shared_state import INLINE, MEMORY, server_of
 from gateway.state.link import FULL
 from gateway.state.local_revocations import LocalRevocations
@@ -51,11 +51,12 @@ def compile_revocations(
     """
     own = settings.revocations
     secret = blinding
-    if own.secret is not None:
-        with findings.at(("revocations", "secret"), "make the secret readable"):
-            secret = reveal(own.secret, directory).encode()
-            if len(secret) < LEAST_SECRET:
-                raise ValueError(f"the secret has fewer than {LEAST_SECRET} characters")
+    place = ("revocations", "secret")
+    found = findings.secret(place, own.secret, directory)
+    if found is not None:
+        secret = found.encode()
+        if len(secret) < LEAST_SECRET:
+            findings.add(place, f"the secret has fewer than {LEAST_SECRET} characters", RANDOM_MEND)
     is_alone = settings.state.url.scheme == "memory"
     index = RevocationIndex(clock, capacity=own.capacity, bound=None if is_alone else own.max_staleness)
     return index, Seal(secret)

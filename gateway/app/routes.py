@@ -46,9 +46,12 @@ def compile_routes(settings: Settings, fingerprint_key: bytes | None, findings: 
         findings: Takes what is wrong.
     """
     routes: list[Route] = []
+    priorities = {name: role.priority for name, role in settings.roles.items() if role.priority is not None}
     challenged = Challenged()  # one for all routes: the same demand is the same challenge
     for index, route in enumerate(settings.routes):
-        compiled = _route(route, ("routes", index), settings, fingerprint_key, challenged, findings)
+        compiled = _route(
+            route, ("routes", index), settings, fingerprint_key, challenged, priorities, findings
+        )
         if compiled is not None:
             routes.append(compiled)
     return RouteTable(routes)
@@ -60,6 +63,7 @@ def _route(
     settings: Settings,
     fingerprint_key: bytes | None,
     challenged: Challenged,
+    priorities: dict[str, int],
     findings: Findings,
 ) -> Route | None:
     rules = _rules(route, place, findings)
@@ -70,6 +74,8 @@ def _route(
     dialect = DIALECTS[route.dialect]
     bounds = route.bounds
     is_local = settings.state.on_failure == "local"
+    backend = settings.backends.get(route.backend)  # None: reported where it is named
+    queue_time = 0.0 if backend is None else backend.queue.time
     return Route(
         name=route.name,
         methods=frozenset(route.match.methods),
@@ -78,7 +84,7 @@ def _route(
         dialect=route.dialect,
         require=_requirements(route.require, challenged),
         policy=Rules(route.name, rules),
-        limits=compile_limits(route, is_local=is_local),
+        limits=compile_limits(route, queue_time, is_local=is_local),
         budgets=compile_budgets(route, place, settings, findings, is_local=is_local),
         inspector=inspector,
         meter=METERS[route.dialect],
@@ -100,6 +106,7 @@ def _route(
             ends_by_policy=route.continuous.policy == "end",
             every=route.continuous.every,
         ),
+        priorities=priorities,
     )
 
 

@@ -8,11 +8,14 @@ import structlog
 
 from gateway.state import address
 from gateway.state.counters import MemoryCounters
+from gateway.state.head_accounts import AllAccounts, MemoryHeads, RedisHeads
 from gateway.state.link import FULL, Server, tls_context
 from gateway.state.memory import MemoryStore
+from gateway.state.memory_accounts import MemoryAccounts
 from gateway.state.memory_budgets import MemoryBudgets
 from gateway.state.once import MemoryOnce
 from gateway.state.redis import RedisStore
+from gateway.state.redis_accounts import RedisAccounts
 from gateway.state.redis_budgets import RedisBudgets
 from gateway.state.redis_counters import RedisCounters
 from gateway.state.redis_once import RedisOnce
@@ -21,6 +24,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable
 
     from gateway.app.compilation import Compilation
+    from gateway.core.accounts import Accounts
     from gateway.core.ports import Clock
 
 Store = MemoryStore | RedisStore
@@ -86,6 +90,20 @@ def make_budgets(compilation: Compilation, clock: Clock) -> Budgets:
         blinding=compilation.blinding,
         report=_reporter("budgets"),
     )
+
+
+def make_accounts(compilation: Compilation, clock: Clock, store: Store, budgets: Budgets) -> Accounts:
+    """Make what operators see and change of limits.
+
+    Args:
+        compilation: Its routes have them.
+        clock: Time.
+        store: Keeps those that are charged by the head.
+        budgets: Keeps all others.
+    """
+    others = RedisAccounts(budgets) if isinstance(budgets, RedisBudgets) else MemoryAccounts(budgets)
+    heads = RedisHeads(store) if isinstance(store, RedisStore) else MemoryHeads(store, clock)
+    return AllAccounts(heads, others, [route.limits for route in compilation.routes.routes])
 
 
 def make_once(compilation: Compilation, store: Store, clock: Clock) -> MemoryOnce | RedisOnce:

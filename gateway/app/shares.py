@@ -62,11 +62,19 @@ def share_of_worker(compilation: Compilation, number: int, workers: int) -> Comp
             for name in ("connections", "connections_per_address", "body_memory")
         }
     )
+    flood = settings.server.flood
+    rates = {
+        name: replace(rate, count=part(rate.count, workers))
+        for name in ("address", "certificate", "failures")
+        if (rate := getattr(flood, name)) is not None
+    }
     journal = settings.revocations.journal
     gateways = settings.state.processes
     divided = settings.model_copy(
         update={
-            "server": settings.server.model_copy(update={"bounds": bounds}),
+            "server": settings.server.model_copy(
+                update={"bounds": bounds, "flood": flood.model_copy(update=rates)}
+            ),
             "audit": settings.audit.model_copy(update={"path": worker_file(settings.audit.path, number)}),
             "revocations": settings.revocations.model_copy(
                 update={"journal": None if journal is None else worker_file(journal, number)}
@@ -77,7 +85,13 @@ def share_of_worker(compilation: Compilation, number: int, workers: int) -> Comp
         }
     )
     backends = tuple(
-        replace(each, connections=part(each.connections, workers)) for each in compilation.backends
+        replace(
+            each,
+            connections=part(each.connections, workers),
+            requests=None if each.requests is None else part(each.requests, workers),
+            queue=part(each.queue, workers),
+        )
+        for each in compilation.backends
     )
     feeds = compilation.feeds if number == FIRST else ()
     return replace(compilation, settings=divided, backends=backends, feeds=feeds)

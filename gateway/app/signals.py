@@ -9,7 +9,6 @@ from typing import TYPE_CHECKING, final
 
 import structlog
 
-from gateway.app.backends import reveal
 from gateway.credentials.fetch import Fetcher
 from gateway.credentials.jwks import FileKeySet
 from gateway.credentials.remote import Endpoint, UrlKeySet
@@ -25,8 +24,8 @@ if TYPE_CHECKING:
     from aiohttp import web
 
     from gateway.app.findings import Findings
-    from gateway.config.references import SecretReference
     from gateway.config.schema import Settings
+    from gateway.config.signals import Poll, Push, Verification
     from gateway.config.signals import Transmitter as TransmitterSettings
     from gateway.config.source import Path as Place
     from gateway.core.ports import Clock
@@ -95,24 +94,25 @@ def compile_signals(
                 memory=longest,
             )
 
-            def secret(part: str, reference: SecretReference | None, place: Place = place) -> str | None:
-                if reference is not None:
-                    with findings.at((*place, part, "token"), "make the secret readable"):
-                        return reveal(reference, directory)
-                return None
-
+            secret = partial(_token, findings, place, directory)
             feeds.append(
                 Feed(
                     one,
                     transmitter,
                     keys,
                     fetcher,
-                    secret("push", None if one.push is None else one.push.token),
-                    secret("poll", None if one.poll is None else one.poll.token),
-                    secret("verification", None if one.verification is None else one.verification.token),
+                    secret("push", one.push),
+                    secret("poll", one.poll),
+                    secret("verification", one.verification),
                 )
             )
     return tuple(feeds)
+
+
+def _token(
+    findings: Findings, place: Place, directory: Path, key: str, part: Push | Poll | Verification | None
+) -> str | None:
+    return findings.secret((*place, key, "token"), None if part is None else part.token, directory)
 
 
 def _keys(

@@ -27,12 +27,14 @@ First steps:
 COMMANDS: Final = {
     "run": "serve",
     "check": "check a configuration without running it",
+    "explain": "what would be decided about a request, and why",
     "certs": "development certificates: init, issue, revoke",
     "token": "development tokens: keys, mint",
     "keys": "gateway keys: create, list, rotate, revoke",
     "audit": "prove and read the audit log",
     "revoke": "cut somebody off, now",
     "revocations": "list and lift revocations, see who runs",
+    "limits": "what an identity has left; grant and reset",
     "demo": "a real model behind the gateway, a tour, and a playground",
 }
 

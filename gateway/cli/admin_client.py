@@ -15,12 +15,12 @@ from typing import TYPE_CHECKING, Any, Final, final
 
 import msgspec
 
-from gateway.app.backends import reveal
+from gateway.cli.failure import told
 from gateway.config.addresses import Listen
 from gateway.config.errors import ConfigurationError
 from gateway.config.load import load
 from gateway.credentials.clock import SystemClock
-from gateway.credentials.secrets import SecretError
+from gateway.credentials.secrets import SecretError, resolve_secret
 
 if TYPE_CHECKING:
     import argparse
@@ -32,8 +32,17 @@ MAX_ANSWER: Final = 16 * 1024 * 1024
 ANYWHERE: Final = {"0.0.0.0": "127.0.0.1", "::": "::1"}  # noqa: S104 - what listens everywhere listens here
 
 
+@final
 class Unreachable(Exception):
-    """The gateway cannot be asked; the message is for the person at the terminal."""
+    """The gateway cannot be asked; the text is for the person at the terminal.
+
+    Args:
+        message: What is wrong.
+        mend: How to mend it.
+    """
+
+    def __init__(self, message: str, mend: str) -> None:
+        super().__init__(told(message, mend))
 
 
 def add_options(parser: argparse.ArgumentParser) -> None:
@@ -86,16 +95,17 @@ class AdminClient:
         self.settings: Settings = load(path, SystemClock()).settings
         admin = self.settings.admin
         if admin is None:
-            raise Unreachable(f"{path} has no section `admin`: there is nobody to talk to")
+            mend = "add `admin: {listen: 127.0.0.1:9443}`, and start the gateway again"
+            raise Unreachable(f"{path} has no section `admin`: there is nobody to talk to", mend)
         self._listen = _address(admin.listen, options.admin)
         self._ca: Path | None = options.ca
         self._certificate = None if admin.tls is None else admin.tls.certificate
         self._token: str | None = None
         if admin.token is not None:
             try:
-                self._token = reveal(admin.token, path.parent.absolute())
+                self._token = resolve_secret(admin.token.text, path.parent.absolute())
             except SecretError as error:
-                raise Unreachable(f"the admin token cannot be read: {error}") from error
+                raise Unreachable(str(error), error.mend) from error
 
     @property
     def is_fleet(self) -> bool:
@@ -124,7 +134,8 @@ class AdminClient:
             document = msgspec.json.decode(answer.read(MAX_ANSWER), type=dict[str, Any])
         except (OSError, http.client.HTTPException, msgspec.DecodeError) as error:
             why = getattr(error, "strerror", None) or type(error).__name__
-            raise Unreachable(f"no gateway answers at {_name(self._listen)}: {why}") from error
+            mend = "start it, or say where its admin listener is: `--admin HOST:PORT`"
+            raise Unreachable(f"no gateway answers at {_name(self._listen)}: {why.lower()}", mend) from error
         finally:
             connection.close()
         return answer.status, document
@@ -155,7 +166,8 @@ class AdminClient:
         begin = first.index("-----BEGIN CERTIFICATE-----")
         if connection.sock.getpeercert(binary_form=True) != ssl.PEM_cert_to_DER_cert(first[begin:]):
             raise Unreachable(
-                f"what answers at {_name(self._listen)} does not show the configured certificate"
+                f"what answers at {_name(self._listen)} does not show the configured certificate",
+                "find out who answers; a gateway that shows another certificate is verified with `--ca FILE`",
             )
 
 
@@ -175,10 +187,12 @@ def _address(listen: Listen, override: str | None) -> Listen:
             return Listen("", 0, Path(override.removeprefix("unix:")))
         host, _, port = override.rpartition(":")
         if not host or not port.isdigit():
-            raise Unreachable(f"`{override}` is no address: write 127.0.0.1:9443 or unix:/run/admin.sock")
+            mend = "write `127.0.0.1:9443` or `unix:/run/admin.sock`"
+            raise Unreachable(f"`{override}` is no address", mend)
         return Listen(host.strip("[]"), int(port))
     if listen.path is None and listen.port == 0:
-        raise Unreachable("the file says port 0: give the real one with --admin; the log line `ready` has it")
+        mend = "give the real one with --admin; the log line `ready` has it"
+        raise Unreachable("the file says port 0", mend)
     return Listen(ANYWHERE.get(listen.host, listen.host), listen.port, listen.path)
 
 

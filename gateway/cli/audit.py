@@ -16,6 +16,7 @@ from cryptography.exceptions import UnsupportedAlgorithm
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PublicKey
 from cryptography.hazmat.primitives.serialization import load_pem_public_key
 
+from gateway.cli.failure import Unusable, fail, of_file, told
 from gateway.observe.action import Action
 from gateway.observe.chain import MAX_LINE, ChainBroken, Kind, parse
 from gateway.observe.chains import worker_files
@@ -30,11 +31,8 @@ if TYPE_CHECKING:
     from gateway.observe.verify import Report
     from gateway.observe.verify_log import LogReport
 
+PUBLIC: Final = "write it with `openssl pkey -in CHECKPOINT_KEY -pubout -out FILE`"
 COLOURS: Final = {"served": "32", "refused": "33", "failed": "31", "client-gone": "36"}
-
-
-class _Unreadable(Exception):
-    """A file cannot be used; the message is for the person at the terminal."""
 
 
 def add(subparsers: argparse._SubParsersAction[argparse.ArgumentParser]) -> None:
@@ -80,11 +78,11 @@ def _verify(args: argparse.Namespace) -> int:
         key = None if args.key is None else _public_key(args.key)
         log = verify_log(file, key, is_pruned=args.pruned)
     except OSError as error:
-        return _fail(f"{error.filename or file}: {error.strerror}")
-    except _Unreadable as error:
+        return _fail(_missing(file) if not file.exists() else of_file(error))
+    except Unusable as error:
         return _fail(str(error))
     for problem in log.problems:
-        print(f"{problem.file}:{problem.line}: {problem.what}")
+        print(printable(f"{problem.file}:{problem.line}: {problem.what}"))  # a statement may be forged
     print(_summary(log, is_signed=key is not None))
     return 0 if log.is_intact else 1
 
@@ -108,11 +106,12 @@ def _summary(log: LogReport, *, is_signed: bool) -> str:
 
 def _chain(report: Report, *, is_signed: bool) -> str:
     checked = "verified" if is_signed else "seen, not verified (no --key)"
+    torn = f"; {report.torn} byte(s) of a line that is not finished" if report.torn else ""
     return (
         f"  {report.lines} lines in {report.files} file(s), numbers {report.first} to {report.last}: "
         f"{report.records} records, "
         f"{report.actions} actions of operators, {report.events} events of the log itself\n"
-        f"  {report.checkpoints} checkpoint(s) {checked}; {report.unsigned} line(s) after the last one"
+        f"  {report.checkpoints} checkpoint(s) {checked}; {report.unsigned} line(s) after the last one{torn}"
     )
 
 
@@ -126,10 +125,12 @@ def _show(args: argparse.Namespace) -> int:
             wanted = (entry for entry in _entries(chain) if _is_wanted(entry, args))
             entries.extend(deque(wanted, maxlen=most))
     except OSError as error:
-        return _fail(f"{error.filename or file}: {error.strerror}")
+        return _fail(_missing(file) if not file.exists() else of_file(error))
     if len(chains) > 1:  # workers do not wait for each other
         entries.sort(key=lambda entry: entry.time)
         entries = entries[-most:] if most is not None else entries
+    if not entries:  # on the error output: who reads the other wants records alone
+        print(f"there is nothing to show in {file}", file=sys.stderr)
     is_coloured = sys.stdout.isatty()
     for entry in entries:
         if isinstance(entry, Action):
@@ -153,15 +154,28 @@ def describe_action(action: Action, *, is_coloured: bool = False) -> str:
         is_coloured: Use ANSI colours.
     """
     moment = action.time[:19].replace("T", " ")
-    word = f"{printable(action.action):<11}"
+    title = f"{printable(action.action):<11}"
     if is_coloured:
-        word = f"\x1b[35m{word}\x1b[0m"
+        title = f"\x1b[35m{title}\x1b[0m"
     target = f"{action.target} {action.value}" if action.target else ""
     why = f": {action.reason}" if action.reason else ""
+    what = "" if action.action == "lifted" else f"  ends {action.cut} running"
+    name = f"{action.revocation} "
+    if action.limit:
+        of = "".join(f", {word} {value}" for word, value in action.known.items())
+        what, name = f"  {_taken(action)} of {action.limit}{of}", ""
     return (
-        f"{printable(moment)}  ---  {word}{printable(f'  {target}  ends {action.cut} running')}\n"
-        f"{' ' * 26}{printable(f'{action.revocation} by {action.by}{why}')}"
+        f"{printable(moment)}  ---  {title}{printable(f'  {target}{what}')}\n"
+        f"{' ' * 26}{printable(f'{name}by {action.by}{why}')}"
     )
+
+
+def _taken(action: Action) -> str:
+    """Say how much was taken off what was used."""
+    asked = "all" if action.asked is None else str(action.asked)
+    if action.taken is None:
+        return f"perhaps {asked}"
+    return f"{action.taken}" if str(action.taken) == asked else f"{action.taken} ({asked} asked)"
 
 
 def describe(record: Record, *, is_coloured: bool = False) -> str:
@@ -231,13 +245,19 @@ def _entries(path: Path) -> Iterator[Record | Action]:
 def _public_key(path: Path) -> Ed25519PublicKey:
     try:
         key = load_pem_public_key(path.read_bytes())
+    except OSError as failure:
+        raise Unusable(of_file(failure)) from None
     except (ValueError, UnsupportedAlgorithm):
-        raise _Unreadable(f"{path}: this is not a public key in PEM") from None
+        raise Unusable(told(f"{path} is not a public key in PEM", PUBLIC)) from None
     if not isinstance(key, Ed25519PublicKey):
-        raise _Unreadable(f"{path}: checkpoints are signed with Ed25519; this is another kind of key")
+        raise Unusable(told(f"{path} is another kind of key: checkpoints are signed with Ed25519", PUBLIC))
     return key
 
 
+def _missing(file: Path) -> str:
+    mend = "give what the configuration calls `audit.path`; a gateway makes it when it starts"
+    return told(f"there is no file {file}", mend)
+
+
 def _fail(message: str) -> int:
-    print(f"gateway audit: {message}", file=sys.stderr)
-    return 2
+    return fail("audit", message, 2)

@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 import argparse
-import sys
 from pathlib import Path
 from typing import Final
 
 import msgspec
 from cryptography.x509 import load_pem_x509_certificates
 
+from gateway.cli.failure import fail, of_file, told
 from gateway.credentials.bundles import write_bundle
 from gateway.credentials.development import AUTHORITIES, LEAF_DAYS, DevelopmentPki
 from gateway.credentials.files import write_new
@@ -85,11 +85,10 @@ def _init(arguments: argparse.Namespace) -> int:
     try:
         pki.init(days=arguments.days, force=arguments.force)
     except FileExistsError as existing:
-        return _fail(
-            f"{existing.filename or existing} exists already; --force replaces it and voids what it signed"
-        )
+        mend = "`--force` replaces it, and voids what it signed"
+        return _fail(told(f"{existing.filename or existing} exists already", mend))
     except OSError as failure:
-        return _fail(f"{failure.filename}: {failure.strerror}")
+        return _fail(of_file(failure))
     for authority in AUTHORITIES:
         print(pki.ca(authority))
     return 0
@@ -108,11 +107,13 @@ def _issue(arguments: argparse.Namespace) -> int:
             force=arguments.force,
         )
     except FileExistsError as existing:
-        return _fail(f"{existing.filename} exists already; --force replaces it")
+        return _fail(told(f"{existing.filename} exists already", "`--force` replaces it"))
     except FileNotFoundError:
-        return _fail(f"there are no authorities in {arguments.directory}; run `gateway certs init` first")
+        return _fail(
+            told(f"there are no authorities in {arguments.directory}", "run `gateway certs init` first")
+        )
     except OSError as failure:
-        return _fail(f"{failure.filename}: {failure.strerror}")
+        return _fail(of_file(failure))
     except ValueError as wrong:
         return _fail(str(wrong))
     print(issued.certificate)
@@ -126,7 +127,7 @@ def _revoke(arguments: argparse.Namespace) -> int:
         try:
             print(pki.revoke(certificate))
         except OSError as failure:
-            return _fail(f"{failure.filename}: {failure.strerror}")
+            return _fail(of_file(failure))
         except ValueError as wrong:
             return _fail(f"{certificate}: {wrong}")
     return 0
@@ -141,7 +142,7 @@ def _bundle(arguments: argparse.Namespace) -> int:
         sequence = int(pki.clock.wall())  # grows with every bundle
         write_new(output, write_bundle(authorities, keys, sequence=sequence), force=True)
     except OSError as failure:
-        return _fail(f"{failure.filename}: {failure.strerror}")
+        return _fail(of_file(failure))
     except ValueError as wrong:
         return _fail(str(wrong))
     print(output)
@@ -155,5 +156,4 @@ def _public_keys(jwks: bytes) -> list[dict[str, object]]:
 
 
 def _fail(message: str) -> int:
-    print(f"gateway certs: {message}", file=sys.stderr)
-    return 1
+    return fail("certs", message, 1)

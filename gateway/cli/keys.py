@@ -17,12 +17,12 @@ from typing import TYPE_CHECKING, Final, final
 import msgspec
 from pydantic import TypeAdapter, ValidationError
 
+from gateway.cli.failure import Unusable, fail, of_file, thumbprint, told
 from gateway.config.errors import ConfigurationError
 from gateway.config.load import load
 from gateway.config.quantities import Duration
 from gateway.core.gateway_key import ID_CHARACTERS, SECRET_BYTES, compose, new_id
 from gateway.credentials.clock import SystemClock
-from gateway.credentials.development import fingerprint
 from gateway.credentials.gateway_keys import make_blind
 from gateway.credentials.key_records import (
     Record,
@@ -33,7 +33,7 @@ from gateway.credentials.key_records import (
     read_records,
     write_records,
 )
-from gateway.credentials.secrets import resolve_secret
+from gateway.credentials.secrets import SecretError, resolve_secret
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
@@ -110,7 +110,9 @@ def _add_create(create: argparse.ArgumentParser) -> None:
     create.add_argument("--group", action="append", default=[], help="a group, as of a token; repeat")
     create.add_argument("--scope", action="append", default=[], help="a scope, as of a token; repeat")
     create.add_argument("--expires", type=_duration, default=DEFAULT_LIFE, help="its life (90d)")
-    create.add_argument("--network", action="append", default=[], metavar="CIDR", help="where from; repeat")
+    create.add_argument(
+        "--network", action="append", default=[], type=_network, metavar="CIDR", help="where from; repeat"
+    )
     create.add_argument(
         "--certificate",
         action="append",
@@ -138,18 +140,28 @@ def _duration(text: str) -> float:
     return seconds
 
 
+def _network(text: str) -> str:
+    try:
+        return str(ipaddress.ip_network(text))
+    except ValueError:
+        wanted = "write it like `10.2.0.0/16`, with nothing set behind the prefix"
+        raise argparse.ArgumentTypeError(f"`{text}` is no network: {wanted}") from None
+
+
 def _run(action: Callable[[argparse.Namespace, _Place], None]) -> Callable[[argparse.Namespace], int]:
     """Let an action raise what goes wrong; say it, and turn it into an exit code."""
 
     def run(options: argparse.Namespace) -> int:
         try:
             action(options, _place(options.config))
+        except SecretError as no:
+            return fail("keys", told(str(no), no.mend), 1)
         except (_No, ConfigurationError, ValueError) as no:
-            print(f"gateway keys: {no}", file=sys.stderr)
-            return 1
+            return fail("keys", str(no), 1)
+        except Unusable as failure:
+            return fail("keys", str(failure), 2)
         except OSError as failure:
-            print(f"gateway keys: {failure.filename}: {failure.strerror}", file=sys.stderr)
-            return 2
+            return fail("keys", of_file(failure), 2)
         return 0
 
     return run
@@ -159,7 +171,12 @@ def _place(config: Path) -> _Place:
     settings = load(config, SystemClock()).settings
     keys = settings.identity.keys
     if keys is None:
-        raise _No(f"{config} has no section `identity.keys`; add `keys: {{file: ..., pepper: ...}}`")
+        raise _No(
+            told(
+                f"{config} has no section `identity.keys`",
+                "add `keys: {file: ..., pepper: ...}` to `identity`",
+            )
+        )
     pepper = resolve_secret(keys.pepper.text, config.parent.absolute())
     return _Place(keys.file, frozenset(settings.roles), keys.max_lifetime, make_blind(pepper))
 
@@ -180,9 +197,9 @@ def _create(options: argparse.Namespace, place: _Place) -> None:
         secrets=(Secret(place.blind(text.encode()).hex(), moment(now)),),
         groups=tuple(options.group),
         scopes=tuple(options.scope),
-        certificates=tuple(fingerprint(file) for file in options.certificate),
+        certificates=tuple(thumbprint(file) for file in options.certificate),
         spiffe_ids=tuple(options.spiffe),
-        networks=tuple(str(ipaddress.ip_network(network)) for network in options.network),
+        networks=tuple(options.network),
         note=options.note,
     )
     record = _checked(record, place)
@@ -254,7 +271,7 @@ def _checked(record: Record, place: _Place) -> Record:
     unknown = sorted(set(record.roles) - place.roles)
     if unknown:
         known = ", ".join(sorted(place.roles)) or "none"
-        raise _No(f"there is no role `{unknown[0]}` in the configuration; there are: {known}")
+        raise _No(told(f"there is no role `{unknown[0]}`", f"give one of the configuration's roles: {known}"))
     try:
         record = msgspec.json.decode(msgspec.json.encode(record), type=Record)
     except msgspec.ValidationError as wrong:

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any, Final
 from urllib.parse import quote
 
 from gateway.cli.admin_client import AdminClient, Unreachable, add_options, open_client
+from gateway.cli.failure import fail, told
 from gateway.observe.action import utc
 from gateway.observe.redact import printable
 
@@ -23,7 +24,7 @@ examples:
 Exit codes: 0 done, 1 the answer is no (nobody can be believed at the moment; no such revocation), 2 it could
 not be asked.
 """
-OK, NOT_FOUND = 200, 404
+OK, UNAUTHORIZED, NOT_FOUND = 200, 401, 404
 
 
 def add(subparsers: argparse._SubParsersAction[argparse.ArgumentParser]) -> None:
@@ -89,7 +90,8 @@ def _row(row: dict[str, Any]) -> str:
     before = "lock" if row["issued_before"] is None else f"issued before {utc(row['issued_before'])}"
     ends = "" if row["expires"] is None else f", until {utc(row['expires'])}"
     why = f": {row['reason']}" if row["reason"] else ""
-    return f"{row['id']}  {row['target']} {row['value']}  ({before}{ends})  by {row['source']}{why}"
+    by = "operator" if row["source"] == "admin" else row["source"]  # the word of the audit log
+    return f"{row['id']}  {row['target']} {row['value']}  ({before}{ends})  by {by}{why}"
 
 
 def _running(client: AdminClient, _options: argparse.Namespace) -> int:
@@ -105,8 +107,8 @@ def _running(client: AdminClient, _options: argparse.Namespace) -> int:
 def _lift(client: AdminClient, options: argparse.Namespace) -> int:
     status, answer = client.ask("DELETE", f"/v1/revocations/{quote(options.id, safe='')}")
     if status == NOT_FOUND:
-        print(f"gateway revocations: no revocation has the id {printable(options.id)}", file=sys.stderr)
-        return 1
+        mend = "`gateway revocations list` shows the ids"
+        return fail("revocations", told(f"no revocation has the id {printable(options.id)}", mend), 1)
     if status != OK:
         return _fail(f"{answer.get('title', status)}: {answer.get('detail', '')}")
     print(f"lifted {answer['target']} {printable(answer['value'])}")
@@ -116,10 +118,10 @@ def _lift(client: AdminClient, options: argparse.Namespace) -> int:
 def _asked(client: AdminClient, method: str, path: str) -> dict[str, Any]:
     status, answer = client.ask(method, path)
     if status != OK:
-        raise Unreachable(f"the gateway refuses: {answer.get('title', status)}")
+        mend = "give the configuration that it runs with" if status == UNAUTHORIZED else "see its log"
+        raise Unreachable(f"the gateway refuses: {answer.get('title', status)}", mend)
     return answer
 
 
 def _fail(message: str) -> int:
-    print(f"gateway revocations: {message}", file=sys.stderr)
-    return 2
+    return fail("revocations", message, 2)

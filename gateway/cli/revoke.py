@@ -12,9 +12,9 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final
 
 from gateway.cli.admin_client import Unreachable, add_options, open_client
+from gateway.cli.failure import Unusable, fail, of_file, thumbprint, told
 from gateway.config.quantities import DURATION, UNITS
 from gateway.credentials.clock import SystemClock
-from gateway.credentials.development import fingerprint
 from gateway.observe.redact import printable
 
 if TYPE_CHECKING:
@@ -79,11 +79,11 @@ def run(options: argparse.Namespace) -> int:
     """Run the command."""
     try:
         wanted = _wanted(options)
-    except (OSError, ValueError) as error:
-        return _fail(str(error))
+    except (Unusable, ValueError) as error:
+        return _fail(f"{error}\nnothing was revoked")
     client = open_client(options)
     if isinstance(client, str):
-        return _fail(client)
+        return _fail(f"{client}\nnothing was revoked")
     try:
         status, answer = client.ask("POST", "/v1/revocations", wanted)
     except Unreachable as error:
@@ -96,7 +96,8 @@ def run(options: argparse.Namespace) -> int:
 def _tell(wanted: dict[str, Any], answer: dict[str, Any], client: AdminClient) -> int:
     print(f"revoked {wanted['target']} {printable(wanted['value'])}")
     print(f"  id {answer['id']}; to lift it: gateway revocations lift {answer['id']} --config FILE")
-    print(f"  running requests ended in this gateway: {answer['cut']}")
+    where = " in the process that answered" if client.is_fleet else ""
+    print(f"  running requests ended{where}: {answer['cut']}")
     if not answer["stored"]:
         print(
             "  NOT SAFE YET: it holds in this gateway, but its disk or the fleet's store does not have it.\n"
@@ -105,7 +106,7 @@ def _tell(wanted: dict[str, Any], answer: dict[str, Any], client: AdminClient) -
         )
         return 1
     if client.is_fleet:
-        print("  the other gateways follow within a second")
+        print("  its other workers and the other gateways follow within a second")
     return 0
 
 
@@ -113,8 +114,8 @@ def _wanted(options: argparse.Namespace) -> dict[str, Any]:
     """Make the body of the call.
 
     Raises:
-        ValueError: A time or a certificate is none.
-        OSError: A file cannot be read.
+        ValueError: A time is none.
+        Unusable: A file cannot be used.
     """
     target, value = _target(options)
     wanted: dict[str, Any] = {"target": target, "value": value}
@@ -129,8 +130,7 @@ def _wanted(options: argparse.Namespace) -> dict[str, Any]:
 
 def _target(options: argparse.Namespace) -> tuple[str, str]:
     if options.token is not None:
-        token = sys.stdin.read() if options.token == "-" else Path(options.token).read_text()  # noqa: S105 - a dash
-        return "token", sha256(token.strip().encode()).hexdigest()[:16]
+        return "token", sha256(_token(options.token).strip().encode()).hexdigest()[:16]
     if options.token_id is not None:
         return "token", options.token_id
     if options.certificate is not None:
@@ -142,12 +142,24 @@ def _target(options: argparse.Namespace) -> tuple[str, str]:
     raise AssertionError("argparse demands one")
 
 
+def _token(name: str) -> str:
+    if name == "-":
+        return sys.stdin.read()
+    try:
+        return Path(name).read_text()
+    except FileNotFoundError:
+        mend = "give a file that holds the token, or `-` and the token on the input"
+        raise Unusable(told(f"there is no file {name}", mend)) from None
+    except OSError as failure:
+        raise Unusable(of_file(failure)) from None
+
+
 def _fingerprint(text: str) -> str:
     if FINGERPRINT.fullmatch(text):
         return text
     if HEX.fullmatch(text):
         return urlsafe_b64encode(bytes.fromhex(text.replace(":", ""))).rstrip(b"=").decode()
-    return fingerprint(Path(text))
+    return thumbprint(Path(text))
 
 
 def moment(text: str, now: float) -> float:
@@ -167,5 +179,4 @@ def moment(text: str, now: float) -> float:
 
 
 def _fail(message: str) -> int:
-    print(f"gateway revoke: {message}", file=sys.stderr)
-    return 2
+    return fail("revoke", message, 2)

@@ -13,10 +13,12 @@ from typing import TYPE_CHECKING
 import uvloop
 
 from gateway.app import worker
+from gateway.app.listening import CannotListen
 from gateway.app.process import Process
 from gateway.app.service_manager import ServiceManager
 from gateway.app.supervisor import CannotStart, Supervisor
 from gateway.cli.check import add_workers, compile_file
+from gateway.cli.failure import of_file, told
 from gateway.config.errors import ConfigurationError
 from gateway.credentials.clock import SystemClock
 from gateway.observe.audit import AuditBroken
@@ -132,8 +134,12 @@ def _guarded(
     except RevocationsBroken as broken:
         print(f"gateway: revocations cannot be trusted to be complete: {broken}", file=sys.stderr)
         return 2
+    except CannotListen as error:
+        print(f"gateway: cannot start: {told(str(error.strerror), error.mend)}", file=sys.stderr)
+        return 2
     except OSError as error:
-        print(f"gateway: cannot start: {error.strerror or error}", file=sys.stderr)
+        why = error.strerror or error if error.filename is None else of_file(error)
+        print(f"gateway: cannot start: {why}", file=sys.stderr)
         return 2
     finally:
         sink.close()

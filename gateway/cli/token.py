@@ -3,14 +3,13 @@
 from __future__ import annotations
 
 import argparse
-import sys
 from pathlib import Path
 from typing import Final
 
-import msgspec
-
+from gateway.cli.failure import Unusable, fail, of_file, thumbprint, told
 from gateway.cli.token_proof import add_proof, holder
-from gateway.credentials.development import DevelopmentIssuer, fingerprint
+from gateway.cli.values import pairs
+from gateway.credentials.development import DevelopmentIssuer
 from gateway.credentials.signing import ALGORITHMS
 
 EPILOG: Final = """\
@@ -98,15 +97,16 @@ def _keys(arguments: argparse.Namespace) -> int:
             force=arguments.force,
         )
     except FileExistsError as existing:
-        return _fail(f"{existing.filename} exists already; --force replaces it and voids its tokens")
+        mend = "`--force` replaces it, and voids its tokens"
+        return _fail(told(f"{existing.filename} exists already", mend))
     except OSError as failure:
-        return _fail(f"{failure.filename}: {failure.strerror}")
+        return _fail(of_file(failure))
     print(issuer.jwks)
     return 0
 
 
 def _mint(arguments: argparse.Namespace) -> int:
-    headers = _pairs(arguments.header)
+    headers = pairs(arguments.header)
     if arguments.type is not None:
         headers["typ"] = arguments.type
     if arguments.kid is not None:
@@ -123,34 +123,23 @@ def _mint(arguments: argparse.Namespace) -> int:
             issued_at=arguments.issued_at,
             groups=arguments.group,
             scopes=arguments.scope,
-            bind=fingerprint(arguments.bind_certificate) if arguments.bind_certificate else None,
+            bind=thumbprint(arguments.bind_certificate) if arguments.bind_certificate else None,
             bind_key=holder(arguments.bind_key).thumbprint if arguments.bind_key else None,
-            claims=_pairs(arguments.claim),
+            claims=pairs(arguments.claim),
             headers=headers,
             omit=arguments.omit,
         )
     except FileNotFoundError as missing:
-        return _fail(f"{missing.filename} is missing; `gateway token keys` makes a key")
+        return _fail(told(f"there is no file {missing.filename}", "`gateway token keys` makes it"))
+    except Unusable as wrong:
+        return _fail(str(wrong))
     except OSError as failure:
-        return _fail(f"{failure.filename}: {failure.strerror}")
+        return _fail(of_file(failure))
     except ValueError as wrong:
         return _fail(str(wrong))
     print(token)
     return 0
 
 
-def _pairs(texts: list[str]) -> dict[str, object]:
-    """Read `name=value` pairs; a value that is no JSON is a string."""
-    pairs: dict[str, object] = {}
-    for text in texts:
-        name, _, value = text.partition("=")
-        try:
-            pairs[name] = msgspec.json.decode(value)
-        except msgspec.DecodeError:
-            pairs[name] = value
-    return pairs
-
-
 def _fail(message: str) -> int:
-    print(f"gateway token: {message}", file=sys.stderr)
-    return 1
+    return fail("token", message, 1)

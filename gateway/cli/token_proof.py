@@ -6,6 +6,7 @@ import sys
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from gateway.cli.failure import fail, of_file, told
 from gateway.credentials.clock import SystemClock
 from gateway.credentials.development_proof import make_proof
 from gateway.credentials.files import PRIVATE, write_new
@@ -45,9 +46,10 @@ def _proof(arguments: argparse.Namespace) -> int:
         signer = Signer.from_pem(arguments.key.read_bytes())
         token = sys.stdin.read() if arguments.token == Path("-") else arguments.token.read_text()
     except FileNotFoundError as missing:
-        return _fail(f"{missing.filename} is missing; `gateway token mint --bind-key` makes a key")
+        makes = f"`gateway token mint --bind-key {arguments.key} > FILE` makes key and token"
+        return _fail(told(f"there is no file {missing.filename}", makes))
     except OSError as failure:
-        return _fail(f"{failure.filename}: {failure.strerror}")
+        return _fail(of_file(failure))
     except ValueError as wrong:
         return _fail(str(wrong))
     at = SystemClock().wall() if arguments.issued_at is None else arguments.issued_at
@@ -56,5 +58,4 @@ def _proof(arguments: argparse.Namespace) -> int:
 
 
 def _fail(message: str) -> int:
-    print(f"gateway token proof: {message}", file=sys.stderr)
-    return 1
+    return fail("token proof", message, 1)

@@ -7,7 +7,7 @@ from pydantic import Field
 from gateway.config.addresses import HostName, ListenAddress, Origin
 from gateway.config.metadata import ResourceMetadata
 from gateway.config.patterns import TlsVersion
-from gateway.config.quantities import Duration, DurationOrZero, Size
+from gateway.config.quantities import Duration, DurationOrZero, OneRate, Size
 from gateway.config.references import FilePath, Secret
 from gateway.config.section import Section, required, setting
 
@@ -59,6 +59,22 @@ class ServerBounds(Section):
     body_memory: Size = setting("256MiB", "Most memory for request bodies, over all connections.")
 
 
+class Flood(Section):
+    """How much may come from one source before anybody knows who it is; the rest is 429, or reset."""
+
+    address: OneRate | None = setting(
+        None,
+        "Most connections and requests of one address (IPv6: of one /64), `500/second`; as many may come at "
+        "once. Mind proxies: all that comes through one has its address.",
+    )
+    certificate: OneRate | None = setting(None, "Most requests under one client certificate.")
+    failures: OneRate | None = setting(
+        None,
+        "Most answers 401 and malformed requests of one certificate, or of one address without one, "
+        "`60/minute`; then everything of that source is refused for a while.",
+    )
+
+
 class Server(Section):
     """The listener for clients."""
 
@@ -75,6 +91,7 @@ class Server(Section):
     hosts: tuple[HostName, ...] = setting((), "Host names that requests may be for; none: any.")
     timeouts: Timeouts = setting({}, "Deadlines of client connections.")
     bounds: ServerBounds = setting({}, "Bounds over all routes.")
+    flood: Flood = setting({}, "Bounds on what comes from one source.")
     watch: Duration = setting(
         "5s",
         "How often certificates, keys, authorities and revocation lists are looked at, those of backends "

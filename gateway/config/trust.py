@@ -121,6 +121,11 @@ class Role(Section):
     roles_from_token: tuple[Text, ...] = setting(
         (), "Names in the issuer's `roles_claim` that give this role."
     )
+    priority: Annotated[int, Field(ge=-100, le=100)] | None = setting(
+        None,
+        "How urgent its requests are where requests wait for a backend; higher goes first, and is refused "
+        "last. A caller has the highest of its roles; none: 0.",
+    )
 
 
 class Assertions(Section):

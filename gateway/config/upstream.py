@@ -47,6 +47,17 @@ class Exchange(Section):
     )
 
 
+class Queue(Section):
+    """Where requests wait while a backend serves as many as it may."""
+
+    length: Annotated[int, Field(ge=0, le=100_000)] = setting(
+        128, "Most requests that wait; beyond, those of the lowest priority are refused. 0: none waits."
+    )
+    time: Duration = setting(
+        "5s", "Longest wait; who would wait for longer is refused at once. Clients may be less patient."
+    )
+
+
 class Backend(Section):
     """A named group of equal endpoints."""
 
@@ -59,6 +70,12 @@ class Backend(Section):
         "Networks that endpoints must lie in, checked at each connect; none: wherever their names lead.",
     )
     connections: Annotated[int, Field(ge=1, le=100_000)] = setting(256, "Most connections to one endpoint.")
+    requests: Annotated[int, Field(ge=1, le=1_000_000)] | None = setting(
+        None,
+        "Most requests that it is sent at the same time, over all endpoints: what it serves well. None: "
+        "as many as there may be connections.",
+    )
+    queue: Queue = setting({}, "What becomes of requests beyond.")
     keep_alive: Duration = setting(
         "4s", "How long an idle connection is kept; shorter than the backend keeps it."
     )

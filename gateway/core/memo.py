@@ -6,6 +6,7 @@ and field lines, never a decision: who may do what is decided for every request.
 
 from __future__ import annotations
 
+from math import inf
 from typing import TYPE_CHECKING, final
 
 if TYPE_CHECKING:
@@ -22,9 +23,10 @@ class RequestMemo:
         content_type: The content type that it was made for.
         line: Request line with CRLF, as it leaves.
         fields: Field lines that leave, without those that differ from request to request.
+        patience: Seconds that the client waits for an answer.
     """
 
-    __slots__ = ("content_type", "digest", "fields", "line", "route")
+    __slots__ = ("content_type", "digest", "fields", "line", "patience", "route")
 
     def __init__(self) -> None:
         self.digest = b""
@@ -32,6 +34,7 @@ class RequestMemo:
         self.content_type = b""
         self.line = b""
         self.fields = b""
+        self.patience = inf
 
 
 @final

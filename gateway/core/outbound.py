@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from math import inf
 from typing import final
 
 
@@ -16,9 +17,10 @@ class Outbound:
         body: The whole body.
         is_idempotent: True if the method may be repeated (RFC 9110, section 9.2.2).
         has_no_answer_body: True for HEAD.
+        patience: Seconds after which the client does not wait for an answer any more.
     """
 
-    __slots__ = ("backend", "body", "has_no_answer_body", "headers", "is_idempotent", "line")
+    __slots__ = ("backend", "body", "has_no_answer_body", "headers", "is_idempotent", "line", "patience")
 
     def __init__(
         self,
@@ -29,6 +31,7 @@ class Outbound:
         *,
         is_idempotent: bool = False,
         has_no_answer_body: bool = False,
+        patience: float = inf,
     ) -> None:
         self.backend = backend
         self.line = line
@@ -36,3 +39,4 @@ class Outbound:
         self.body = body
         self.is_idempotent = is_idempotent
         self.has_no_answer_body = has_no_answer_body
+        self.patience = patience

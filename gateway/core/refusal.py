@@ -41,6 +41,7 @@ class Reason(Enum):
     BODY_TOO_LARGE = "body-too-large"
     BODY_TIMEOUT = "body-timeout"
     OVERLOADED = "overloaded"
+    FLOODED = "flooded"  # too much from one source, before anybody knew who it was
     # identify: who calls
     CREDENTIAL_MISSING = "credential-missing"
     CREDENTIAL_AMBIGUOUS = "credential-ambiguous"

@@ -6,7 +6,7 @@ normalisation that could disagree. Matching looks at method and path alone, neve
 
 from __future__ import annotations
 
-from collections.abc import Iterable  # noqa: TC003 - the compiler reads annotations of classes
+from collections.abc import Iterable, Mapping  # noqa: TC003 - the compiler reads annotations of classes
 from dataclasses import dataclass, field
 from typing import Final, final
 
@@ -113,6 +113,7 @@ class Route:
         answer_headers: Lower-case names that go back to the client.
         budgets: What its requests may use together.
         continuous: How a running exchange is verified again.
+        priorities: By role, how urgent its requests are where they have to wait.
     """
 
     name: str
@@ -132,6 +133,11 @@ class Route:
     answer_headers: frozenset[bytes] = frozenset()
     budgets: RouteBudgets = field(default_factory=RouteBudgets)
     continuous: Continuous = field(default_factory=Continuous)
+    priorities: Mapping[str, int] = field(default_factory=dict)
+
+    def priority(self, roles: frozenset[str]) -> int:
+        """Return the highest priority that one of some roles has; 0 if none has any."""
+        return max([each for role, each in self.priorities.items() if role in roles], default=0)
 
 
 def pattern_segments(pattern: str) -> tuple[str, ...]:

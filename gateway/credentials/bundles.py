@@ -13,11 +13,11 @@ from typing import TYPE_CHECKING, Final, NamedTuple, final
 
 import msgspec
 from cryptography import x509
-from cryptography.exceptions import UnsupportedAlgorithm
 from cryptography.hazmat.primitives.asymmetric import ec, rsa
 from cryptography.hazmat.primitives.serialization import Encoding
 from jwt.algorithms import ECAlgorithm, RSAAlgorithm
 
+from gateway.credentials.authorities import UNREADABLE
 from gateway.credentials.documents import DocumentError, parse_object
 from gateway.credentials.jwk import PRIVATE_MEMBERS, JwksError, parse_key
 from gateway.credentials.jwks import Keys
@@ -71,7 +71,7 @@ def parse_bundle(data: bytes) -> Bundle:
     if data.lstrip().startswith(b"-----BEGIN"):
         try:
             found = x509.load_pem_x509_certificates(data)
-        except ValueError as malformed:
+        except UNREADABLE as malformed:
             raise BundleError("the bundle holds no certificates in PEM form") from malformed
         return Bundle(tuple(map(_checked, found)), Keys())
     try:
@@ -112,11 +112,10 @@ def _authority(entry: Mapping[str, object]) -> Iterable[x509.Certificate]:
     if not _BASE64.match(chain[0]):
         raise BundleError("the `x5c` of a key is not base64")
     try:
-        yield _checked(x509.load_der_x509_certificate(b64decode(chain[0], validate=True)))
-    except BundleError:
-        raise
-    except ValueError as malformed:
+        authority = x509.load_der_x509_certificate(b64decode(chain[0], validate=True))
+    except UNREADABLE as malformed:
         raise BundleError("the `x5c` of a key is no certificate") from malformed
+    yield _checked(authority)
 
 
 def _checked(authority: x509.Certificate) -> x509.Certificate:
@@ -124,7 +123,7 @@ def _checked(authority: x509.Certificate) -> x509.Certificate:
     try:
         key = authority.public_key()
         is_authority = authority.extensions.get_extension_for_class(x509.BasicConstraints).value.ca
-    except (x509.ExtensionNotFound, x509.DuplicateExtension, UnsupportedAlgorithm, ValueError) as unusable:
+    except (x509.ExtensionNotFound, *UNREADABLE) as unusable:
         raise BundleError("a certificate is not that of an authority") from unusable
     if not is_authority:
         raise BundleError("a certificate is not that of an authority")

@@ -11,7 +11,7 @@ from cryptography import x509
 from cryptography.exceptions import UnsupportedAlgorithm
 from cryptography.hazmat.primitives.asymmetric import ec, rsa
 
-from gateway.credentials.authorities import Authorities
+from gateway.credentials.authorities import UNREADABLE, Authorities
 from gateway.credentials.files import read_bounded
 from gateway.credentials.paths import is_strong
 from gateway.credentials.revocation_lists import ListError, RevocationList, RevocationLists, parse_lists
@@ -43,11 +43,10 @@ def read_certificates(path: Path) -> list[x509.Certificate]:
     Raises:
         TlsError: It is unreadable, or there is none.
     """
+    data = _read(path)
     try:
-        return x509.load_pem_x509_certificates(_read(path))
-    except TlsError:
-        raise
-    except ValueError as malformed:
+        return x509.load_pem_x509_certificates(data)
+    except UNREADABLE as malformed:
         raise TlsError(f"{path} has no certificates in PEM form") from malformed
 
 

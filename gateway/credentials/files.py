@@ -37,6 +37,14 @@ def write_new(path: Path, data: bytes, *, mode: int = PUBLIC, force: bool = Fals
         target.replace(path)
 
 
+def unusable(failure: OSError) -> tuple[str, str]:
+    """Say of a file what is wrong with it, without a full stop, and how to mend it."""
+    if isinstance(failure, FileNotFoundError):
+        return f"there is no file {failure.filename}", "make it, or correct the path"
+    reason = (failure.strerror or "unknown reason").lower()
+    return f"{failure.filename} cannot be used: {reason}", "let this user open it, or correct the path"
+
+
 def read_bounded(path: Path, limit: int = MAX_CREDENTIAL_BYTES) -> bytes:
     """Read a whole file of at most `limit` bytes.
 

@@ -140,10 +140,12 @@ class KeyFile:
                 self._complain(self._broken[1])
                 return False
             keys = self._read()
-        except (KeyFileError, OSError) as wrong:
-            why = f"{self._path}: {wrong.strerror}" if isinstance(wrong, OSError) else str(wrong)
-            self._broken = (stamp, why)
-            self._complain(why)
+        except OSError as unreadable:  # that may pass without a change of the file: it is tried again
+            self._complain(f"{self._path}: {unreadable.strerror}")
+            return False
+        except KeyFileError as wrong:
+            self._broken = (stamp, str(wrong))
+            self._complain(str(wrong))
             return False
         self._seen, self._broken = stamp, None
         self._complained_at = float("-inf")

@@ -101,7 +101,7 @@ def _algorithms(jwk: Mapping[str, object], fitting: frozenset[str]) -> frozenset
     declared = jwk.get("alg")
     if declared is None:
         return fitting
-    if declared not in fitting:
+    if not isinstance(declared, str) or declared not in fitting:
         return frozenset()
     return EDWARDS_ALGORITHMS if declared in EDWARDS_ALGORITHMS else frozenset({declared})
 

@@ -196,10 +196,12 @@ class UrlKeySet:
         return self._clock.tick() - self._fetched_at
 
     async def _renew(self) -> None:
-        await self._join()
-        if self._keys is not None and not self.is_usable:
-            self._herald.expired()
-            self._replace(None)
+        try:
+            await self._join()
+        finally:  # whatever came of it
+            if self._keys is not None and not self.is_usable:
+                self._herald.expired()
+                self._replace(None)
 
     async def _join(self) -> bool:
         flight = self._flight

@@ -2,8 +2,8 @@
 
 With lists there is no "unknown": every certificate of a path, the anchor apart, must have a list of its
 issuer, and the list must not be stale. Delta lists, indirect lists, lists for a part of the certificates
-and lists with an extension that nothing here understands are refused whole: each of them could hide a
-revocation.
+and lists with a critical extension that nothing here understands are refused whole: each of them could
+hide a revocation.
 """
 
 from __future__ import annotations
@@ -17,24 +17,14 @@ from cryptography import x509
 from cryptography.exceptions import InvalidSignature, UnsupportedAlgorithm
 from cryptography.hazmat.primitives.asymmetric import ec, ed25519, rsa
 from cryptography.hazmat.primitives.serialization import Encoding, PublicFormat
-from cryptography.x509.oid import ExtensionOID
 
 from gateway.core.refusal import Reason, Refusal, Source
+from gateway.credentials.authorities import UNREADABLE
 from gateway.credentials.paths import is_soundly_signed
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Sequence
 
-# IssuingDistributionPoint among them: it would say for which part of the certificates the list speaks.
-LIST_EXTENSIONS: Final = frozenset(
-    {
-        ExtensionOID.AUTHORITY_KEY_IDENTIFIER,
-        ExtensionOID.CRL_NUMBER,
-        ExtensionOID.ISSUER_ALTERNATIVE_NAME,
-        ExtensionOID.FRESHEST_CRL,
-        ExtensionOID.AUTHORITY_INFORMATION_ACCESS,
-    }
-)
 STALE: Final = "Whether the client certificate was revoked cannot be told at the moment."
 REVOKED: Final = "The client certificate was revoked."
 BEGIN: Final = b"-----BEGIN X509 CRL-----"
@@ -76,7 +66,7 @@ def parse_lists(pem: bytes) -> tuple[x509.CertificateRevocationList, ...]:
         raise ListError("is no revocation list in PEM form")
     try:
         return tuple(x509.load_pem_x509_crl(BEGIN + part.partition(END)[0] + END + b"\n") for part in parts)
-    except ValueError as malformed:
+    except UNREADABLE as malformed:
         raise ListError("is no revocation list in PEM form") from malformed
 
 
@@ -97,6 +87,8 @@ def _may_sign(authority: x509.Certificate) -> bool:
         return authority.extensions.get_extension_for_class(x509.KeyUsage).value.crl_sign
     except x509.ExtensionNotFound:
         return True  # RFC 5280, section 6.3.3 (f): only a usage that is there restricts
+    except UNREADABLE:
+        return False
 
 
 def _number(revoked: x509.CertificateRevocationList) -> int:
@@ -159,10 +151,10 @@ class RevocationList:
         try:
             self.number = _number(revoked)
             self.serials = _serials(revoked)
-        except (ValueError, x509.DuplicateExtension, UnsupportedAlgorithm) as fault:
-            raise (
-                fault if isinstance(fault, ListError) else ListError("has extensions that cannot be read")
-            ) from fault
+        except ListError:
+            raise
+        except UNREADABLE as fault:
+            raise ListError("has extensions that cannot be read") from fault
         if revoked.next_update_utc is None:
             raise ListError("is out of date: it has no nextUpdate")
         self.issuer = issuer_id(signers[0])

@@ -7,13 +7,13 @@ without goes to the authorities of `client_ca`. Revocation lists belong to one s
 
 from __future__ import annotations
 
+from dataclasses import replace
 from types import MappingProxyType
 from typing import TYPE_CHECKING, Final, NamedTuple, final
 
 from cryptography import x509
 from cryptography.hazmat.primitives import hashes
 
-from gateway.core.identity import PeerCertificate
 from gateway.core.refusal import Reason, Refusal
 from gateway.core.spiffe import trust_domain
 from gateway.credentials.authorities import MAX_DEPTH, UNREADABLE, Authorities, untrusted
@@ -24,6 +24,7 @@ from gateway.credentials.revocation_lists import links
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
 
+    from gateway.core.identity import PeerCertificate
     from gateway.credentials.revocation_lists import Link, RevocationLists
 
 MAX_SENT: Final = 16  # certificates that a client may send; more is no chain
@@ -169,17 +170,7 @@ def _judged(
     # what the client sends itself need not be configured; the anchor must, even if the client sends it
     roots = frozenset(one for one in prints[1:-1] if one not in own) | {prints[-1]}
     return Judged(
-        PeerCertificate(
-            fingerprint=read.fingerprint,
-            subject=read.subject,
-            issuer=read.issuer,
-            serial=read.serial,
-            uris=read.uris,
-            dns=read.dns,
-            spiffe_id=read.spiffe_id,
-            not_before=read.not_before,
-            not_after=min(read.not_after, ends),
-        ),
+        replace(read, not_after=min(read.not_after, ends)),
         links(path),
         roots,
         max(one.not_valid_before_utc for one in path).timestamp(),

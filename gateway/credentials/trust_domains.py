@@ -247,7 +247,7 @@ class TrustDomain:
         pause = self._usual()
         if self._failures:
             pause = min(pause, REFRESH_WINDOW * 2.0 ** min(self._failures - 1, 16))
-        if self._bundle is not None and self._hard_age != NEVER:
+        if self._bundle is not None:
             pause = min(pause, max((self._hard_age - self._age()) / (1 + JITTER), SOONEST))
         return pause
 
@@ -261,11 +261,13 @@ class TrustDomain:
         return self._clock.tick() - self._read_at
 
     async def _renew(self) -> None:
-        await self._join()
-        if self._bundle is not None and not self.is_usable:
-            self._herald.expired()
-            self._bundle = None
-            self._changed()
+        try:
+            await self._join()
+        finally:  # whatever came of it
+            if self._bundle is not None and not self.is_usable:
+                self._herald.expired()
+                self._bundle = None
+                self._changed()
 
     async def _join(self) -> None:
         flight = self._flight

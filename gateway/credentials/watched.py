@@ -1,7 +1,8 @@
 """Something made from files, made again when they have changed; what was good last stays until then.
 
 Looks at the files' stamps and reads only after a change. A file that cannot be used is said once per
-change; what was made before is never replaced by half.
+reason and change, and tried with each look: a list that is not valid yet will be, without changing. What was
+made before is never replaced by half.
 """
 
 from __future__ import annotations
@@ -42,13 +43,13 @@ class Watched(Generic[Made]):
 
     Attributes:
         value: The last good one.
-        is_failing: True if the files have changed and cannot be used.
+        is_failing: True if it had to be made again and the files cannot be used.
 
     Raises:
         ValueError: The files cannot be used; so does whatever else `make` raises.
     """
 
-    __slots__ = ("_files", "_make", "_seen", "is_failing", "name", "value")
+    __slots__ = ("_files", "_make", "_seen", "_why", "is_failing", "name", "value")
 
     def __init__(self, name: str, files: Iterable[Path], make: Callable[[], Made]) -> None:
         self.name = name
@@ -57,26 +58,30 @@ class Watched(Generic[Made]):
         self._seen = self._stamps()  # before reading: what changes meanwhile is seen next time
         self.value = make()
         self.is_failing = False
+        self._why = ""
 
     def look(self, report: Report, *, is_due: bool = False) -> bool:
-        """Make it again if its files have changed.
+        """Make it again if its files have changed, or could not be used when last looked at.
 
         Args:
-            report: Told whether that worked.
+            report: Told whether that worked; of a failure once, until files or reason are other ones.
             is_due: Make it again in any case: something else that it is made from has changed.
 
         Returns:
             True if there is a new one.
         """
         stamps = self._stamps()
-        if stamps == self._seen and not is_due:
+        is_new = is_due or stamps != self._seen
+        if not is_new and not self.is_failing:
             return False
         self._seen = stamps
         try:
             self.value = self._make()
         except (OSError, ValueError) as failure:
-            self.is_failing = True
-            report(self.name, _sentence(failure))
+            why = _sentence(failure)
+            if is_new or why != self._why:
+                report(self.name, why)
+            self.is_failing, self._why = True, why
             return False
         self.is_failing = False
         report(self.name, None)

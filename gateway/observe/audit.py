@@ -20,6 +20,7 @@ from cryptography.hazmat.primitives.asymmetric.ed25519 import (
 )
 
 from gateway.observe.chain import Kind, link, link_all, sign
+from gateway.observe.chains import Owner
 from gateway.observe.journal import AuditBroken, Journal
 from gateway.observe.spool import Spool
 
@@ -67,6 +68,7 @@ class AuditLog:
         max_backlog: Lines that may wait before the log counts as failed.
         checkpoint_lines: Lines after which a checkpoint is due.
         checkpoint_seconds: Seconds after which one is due if anything was written.
+        is_worker: One chain of several: each of its files begins by saying whose it is, signed.
         on_health: Called from the writing thread with False when writing fails, True when it works again.
 
     Raises:
@@ -84,6 +86,7 @@ class AuditLog:
         max_backlog: int = 20_000,
         checkpoint_lines: int = 1000,
         checkpoint_seconds: float = 60.0,
+        is_worker: bool = False,
         on_health: Callable[[bool], None] | None = None,
     ) -> None:
         self.is_healthy = True
@@ -99,7 +102,8 @@ class AuditLog:
         self._noted_losses = 0
         self._is_closing = False
         self._journal = Journal(path)
-        self._events: list[bytes] = list(self._journal.events)
+        self._owner = (msgspec.json.encode(Owner(path.name)),) if is_worker else ()
+        self._events: list[bytes] = [*self._journal.events, *self._owner]
         self._spool = Spool("audit", self._write, interval=sync_every, capacity=max_backlog)
         self._put = self._spool.put
 
@@ -161,7 +165,7 @@ class AuditLog:
             head, chained = link_all(head, kind, payloads)
             lines += chained
         unsigned = self._unsigned + len(lines)
-        signer = self._signer if self._is_checkpoint_due(unsigned) else None
+        signer = self._signer if events or self._is_checkpoint_due(unsigned) else None
         if signer is not None:
             payload = sign(head, _utc(self._clock.wall()), signer.key, signer.key_id)
             head, line = link(head, Kind.CHECKPOINT, payload)
@@ -189,6 +193,7 @@ class AuditLog:
             self._journal.rotate()
         except OSError:
             return False
+        self._events = list(self._owner)
         return True
 
     def _is_checkpoint_due(self, unsigned: int) -> bool:

@@ -20,6 +20,10 @@ if TYPE_CHECKING:
     from pathlib import Path
 
 STATEMENT: Final = "chains"
+STARTED: Final = "workers-started"
+"""Event of a supervisor's chain: from here on there may be chains of workers."""
+OWNER: Final = "worker"
+"""Event of a worker's chain: whose it is."""
 
 
 @final
@@ -48,6 +52,17 @@ class Statement(msgspec.Struct, tag_field="event", tag=STATEMENT, forbid_unknown
 
     time: str
     chains: list[Pin]
+
+
+@final
+class Owner(msgspec.Struct, tag_field="event", tag=OWNER, forbid_unknown_fields=True):
+    """Payload of the event with which every file of a worker's chain begins.
+
+    Args:
+        file: Name of the chain's file, without the directory.
+    """
+
+    file: str
 
 
 def worker_file(path: Path, number: int) -> Path:

@@ -7,6 +7,8 @@ found with the public key of the checkpoints. Lines after the last checkpoint ar
 
 from __future__ import annotations
 
+import os
+import time
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Final, final
 
@@ -30,10 +32,12 @@ from gateway.observe.journal import full_files
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
     from pathlib import Path
+    from typing import BinaryIO
 
     from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PublicKey
 
 MAX_PROBLEMS: Final = 100  # enough to know that a log is broken
+SET_ASIDE: Final = 0.2  # seconds in which a writer has begun the next file
 
 
 @final
@@ -67,6 +71,7 @@ class Report:
         unsigned: Lines after the last checkpoint.
         first: Number of the first line.
         last: Number of the last line.
+        torn: Bytes behind the last line end: a line that is being written, or was torn. It counts as none.
         problems: Everything that is wrong.
     """
 
@@ -79,6 +84,7 @@ class Report:
     unsigned: int = 0
     first: int = 0
     last: int = 0
+    torn: int = 0
     problems: list[Problem] | None = None
 
     @property
@@ -96,7 +102,7 @@ def verify(
     is_part: bool = False,
     is_vouched: bool = False,
 ) -> Report:
-    """Verify one chain: the file given, and the full ones beside it.
+    """Verify one chain: the file given, and the full ones beside it. It may be being written.
 
     Args:
         path: The file being written; or any one file of a log.
@@ -115,7 +121,7 @@ def verify(
     problems: list[Problem] = []
     report = Report(problems=problems)
     head: Head | None = None if is_pruned else Head()
-    for name, number, raw in _lines([*full_files(path), path], report):
+    for name, number, raw in _lines(path, report):
         report.lines += 1
         try:
             line = parse(raw) if head is None else follow(head, raw)
@@ -140,14 +146,37 @@ def verify(
     return report
 
 
-def _lines(paths: list[Path], report: Report) -> Iterator[tuple[str, int, bytes]]:
-    for path in paths:
+def _lines(path: Path, report: Report) -> Iterator[tuple[str, int, bytes]]:
+    """Read a chain, oldest file first; what has no line end at the very end is counted, and no line."""
+    with _open(path) as current:  # opened before the others are looked up: it may become one of them
+        for full in full_files(path):
+            with full.open("rb") as file:
+                if os.path.samestat(os.fstat(file.fileno()), os.fstat(current.fileno())):
+                    break
+                report.files += 1
+                for number, raw in _read(file):
+                    yield full.name, number, raw
         report.files += 1
-        with path.open("rb") as file:
-            number = 0
-            while raw := file.readline(MAX_LINE + 1):
-                number += 1
-                yield path.name, number, raw
+        for number, raw in _read(current):
+            if not raw.endswith(b"\n") and len(raw) <= MAX_LINE:
+                report.torn = len(raw)
+                return
+            yield path.name, number, raw
+
+
+def _open(path: Path) -> BinaryIO:
+    try:
+        return path.open("rb")
+    except FileNotFoundError:  # it may have been set aside this very moment, and the next one not begun
+        time.sleep(SET_ASIDE)
+        return path.open("rb")
+
+
+def _read(file: BinaryIO) -> Iterator[tuple[int, bytes]]:
+    number = 0
+    while raw := file.readline(MAX_LINE + 1):
+        number += 1
+        yield number, raw
 
 
 def _count(report: Report, line: Line) -> None:

@@ -64,7 +64,8 @@ def effect_of(kind: str, event: Mapping[str, object]) -> Effect:
     elif kind == CAEP + "device-compliance-change":
         is_worse = event.get("current_status") != "compliant"
     elif kind == CAEP + "risk-level-change":
-        is_worse = event.get("current_level") not in {"LOW", "MEDIUM"}
+        level = event.get("current_level")
+        is_worse = not isinstance(level, str) or level not in {"LOW", "MEDIUM"}
     else:
         is_worse = False
     return Effect.REAUTHENTICATE if is_worse else Effect.NONE

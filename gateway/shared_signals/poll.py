@@ -134,7 +134,7 @@ class Heartbeat:
     """Asks for verification events, and notices silence.
 
     Args:
-        endpoint: The transmitter's verification endpoint, or "" if it cannot be asked.
+        endpoint: The transmitter's verification endpoint.
         stream: Id of the stream.
         ask: Posts to it.
         receiver: Knows when the transmitter was heard last.

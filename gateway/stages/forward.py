@@ -6,6 +6,8 @@ or obtains for it, and from nothing that a client could write itself.
 
 from __future__ import annotations
 
+import re
+from math import inf
 from typing import TYPE_CHECKING, Final
 
 from gateway.core.outbound import Outbound
@@ -16,6 +18,9 @@ if TYPE_CHECKING:
     from gateway.core.permit import Permit, Vetted
     from gateway.core.ports import Answer, Credential
     from gateway.core.route import Route
+
+PATIENCE: Final = b"x-stainless-read-timeout"  # what the openai and anthropic clients say; never goes on
+NUMBER: Final = re.compile(rb"[0-9]{1,9}(\.[0-9]{1,9})?")
 
 # RFC 9110, section 9.2.2; the wire may send these twice when a kept connection turns out to be closed
 IDEMPOTENT: Final = frozenset({"GET", "HEAD", "OPTIONS", "PUT", "DELETE"})
@@ -43,6 +48,7 @@ def prepare(call: Call, permit: Permit, vetted: Vetted, credential: Credential) 
         vetted.body,
         is_idempotent=method in IDEMPOTENT,
         has_no_answer_body=method == "HEAD",
+        patience=memo.patience,
     )
 
 
@@ -59,8 +65,15 @@ def _fill(memo: RequestMemo, call: Call, route: Route, content_type: bytes) -> N
     fields.append(b"accept-encoding: identity\r\nvia: 1.1 gateway\r\n")
     memo.line = f"{call.method} {target} HTTP/1.1\r\n".encode()
     memo.fields = b"".join(fields)
+    memo.patience = _patience(call.headers.get(PATIENCE, b""))
     memo.content_type = content_type
     memo.route = route
+
+
+def _patience(value: bytes) -> float:
+    """Return how many seconds a client says that it waits; no reason to refuse it if it says nonsense."""
+    seconds = float(value) if NUMBER.fullmatch(value) else 0.0
+    return seconds if seconds > 0.0 else inf
 
 
 def content_type(answer: Answer) -> bytes:

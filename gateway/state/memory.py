@@ -127,6 +127,10 @@ class MemoryStore:
             ledger.lease = None
             lease.running -= 1
 
+    def entry(self, scope: str, key: str) -> _Entry | None:
+        """Return what an identity has used of a route's limits, for `head_accounts` alone."""
+        return self._entries.get((scope, key))
+
     def _refuse(self, entry: _Entry, now: float, *, is_rate: bool) -> Ledger:
         debts = [max(arrival - now, 0.0) for arrival in entry.arrivals]
         return refusal(entry.limits, debts, entry.running, is_rate=is_rate)

@@ -11,12 +11,14 @@ from __future__ import annotations
 from collections import deque
 from typing import TYPE_CHECKING, Final, final
 
+from gateway.core.accounts import Standing, forgiven
 from gateway.core.budgets import Shortage, deny, spend, used_of
 from gateway.core.ports import StoreUnavailable
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
 
+    from gateway.core.accounts import Account
     from gateway.core.budgets import Budget, Denial, Hold
     from gateway.core.ports import Clock
 
@@ -113,6 +115,34 @@ class MemoryBudgets:
             account.arrival = spend(budget, account.arrival, self._clock.tick(), used)
         else:
             account.used = self._used(account) + used
+
+    def standing(self, whose: Account, /) -> Standing:
+        """Return how an account stands; looking at one that nobody has used makes none."""
+        account = self._find(whose)
+        if account is None:
+            return Standing(0, 0, 0.0)
+        used = self._used(account)
+        return Standing(used, account.held, self._reset(account) if used else 0.0)
+
+    def forgive(self, whose: Account, most: int | None, /) -> int:
+        """Take off what was used, at most `most`; return how much that was."""
+        account = self._find(whose)
+        if account is None:
+            return 0
+        used = self._used(account)
+        taken = used if most is None else min(most, used)
+        if account.budget.calendar is None:
+            account.arrival = forgiven(account.budget, account.arrival, taken)
+        else:
+            account.used = used - taken
+        return taken
+
+    def _find(self, whose: Account) -> _Account | None:
+        budget = whose.budget
+        account = self._accounts.get((budget.scope, budget.name, whose.key))
+        if account is not None and account.budget is not budget:
+            account.budget = budget
+        return account
 
     def _used(self, account: _Account) -> int:
         budget = account.budget

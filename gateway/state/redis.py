@@ -22,7 +22,7 @@ from gateway.core.limits import ConcurrencyLimit, Ledger, RateLimit, RouteLimits
 from gateway.core.ports import StoreUnavailable
 from gateway.state.connection import LOST, Answer, Direct, pack
 from gateway.state.link import FATAL, word
-from gateway.state.script import LEASE_LENGTH, TAG_LENGTH, Claim, Script
+from gateway.state.script import LEASE_LENGTH, TAG_LENGTH, Claim, Script, name_of
 from gateway.state.topology import connect
 from gateway.state.verdict import refusal
 
@@ -255,6 +255,12 @@ class RedisStore:
             self._give_back(lease.claim, lease.tag, lease.name)
         elif ledger.is_local:
             self._local.settle(ledger)
+
+    def place(self, scope: str, name: str, key: str, *, is_level: bool) -> bytes:
+        """Return the key of one limit of an identity, for `head_accounts` alone."""
+        ending = b":leases" if is_level else b""
+        prefix, tag = self._prefix.encode(), self._tag(key)
+        return b"%b{%b}:%b:%b%b" % (prefix, tag, name_of(scope), name_of(name), ending)
 
     async def _without(self, key: str, limits: RouteLimits) -> Ledger:
         """Answer without the store: by the local share where the route allows it."""

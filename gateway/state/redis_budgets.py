@@ -34,7 +34,7 @@ if TYPE_CHECKING:
 
     from gateway.core.budgets import Budget, Denial
     from gateway.core.ports import Clock
-    from gateway.state.connection import Reply
+    from gateway.state.connection import Connection, Reply
     from gateway.state.link import Server
     from gateway.state.memory_budgets import MemoryBudgets
 
@@ -211,6 +211,27 @@ class RedisBudgets:
         for _ in self._flush():
             pass
 
+    def tell(self, budget: Budget, key: str, /) -> tuple[Connection, Share]:
+        """Report one share whole, and keep no more of it than runs: for whoever asks about the account next.
+
+        Returns:
+            The connection, on which a command sent now comes after the report; and the share.
+
+        Raises:
+            StoreUnavailable: There is no connection, or no room for a share.
+        """
+        share = self._shares.of(budget, key, self._clock.tick())
+        connection = self._link.at(share.place)
+        if connection is None:
+            raise StoreUnavailable
+        if not share.is_over:
+            self._report(share, is_idle=True)
+        return connection, share
+
+    def times(self) -> tuple[str, float]:
+        """Return the time that scripts are given ("": the server's own), and seconds since the epoch."""
+        return "" if self._now is None else repr(self._now()), self._clock.wall()
+
     def _flush(self) -> Iterator[float]:
         """Flush in steps, so that requests come between; yields the part of all that one step was."""
         now = self._clock.tick()
@@ -323,12 +344,12 @@ class RedisBudgets:
         *,
         back: int = 0,
     ) -> Ask:
-        clock = "" if self._now is None else repr(self._now())
+        clock, wall = self.times()
         want = share.wanted() if need else 0
         if share.is_changed:
             share.is_changed = False
             back = share.slack
-        command = share.command(self._script.digest, clock, self._clock.wall(), now, need, want, back)
+        command = share.command(self._script.digest, clock, wall, now, need, want, back)
         share.drawn -= back
         share.returning += back
         share.is_reported = True

@@ -28,7 +28,7 @@ TAG_LENGTH: Final = 32
 """Characters of a hash tag: 128 bits in hexadecimal."""
 
 TAG: Final = b"T" * TAG_LENGTH
-"""Stands for the identity's tag while a template is packed; no name of ours contains it: see `_name`."""
+"""Stands for the identity's tag while a template is packed; no name of ours contains it: see `name_of`."""
 
 LEASE_LENGTH: Final = 24
 """Characters of a lease's name: 64 bits of the gateway process, 32 bits of a counter."""
@@ -76,7 +76,7 @@ def inlined(command: bytes) -> bytes:
     return b"%b$4\r\nEVAL\r\n$%d\r\n%b%b" % (count, len(text), text, rest[DIGEST_LENGTH:])
 
 
-def _name(text: str) -> bytes:
+def name_of(text: str) -> bytes:
     """Return a name of the configuration as part of a key: unambiguous, no placeholder, no hash tag."""
     return b"".join(
         b"%c" % byte if byte in b"abcdefghijklmnopqrstuvwxyz0123456789-_." else b"%%%02x" % byte
@@ -101,12 +101,12 @@ class Claim:
         self.limits = limits
         concurrency = limits.concurrency
         self.is_leasing = concurrency is not None
-        base = b"%b{%b}:%b:" % (prefix.encode(), TAG, _name(limits.scope))
-        keys = [base + _name(limit.name) for limit in limits.rates]
+        base = b"%b{%b}:%b:" % (prefix.encode(), TAG, name_of(limits.scope))
+        keys = [base + name_of(limit.name) for limit in limits.rates]
         numbers: list[str | int] = ["", 0]
         giving = b""
         if concurrency is not None:
-            leases = base + _name(concurrency.name) + b":leases"
+            leases = base + name_of(concurrency.name) + b":leases"
             keys.append(leases)
             numbers = [concurrency.maximum, repr(concurrency.lifetime)]
             giving = pack("ZREM", leases, LEASE)

@@ -167,22 +167,13 @@ class Share:
             want: Units beside them.
             back: Units given back.
         """
-        budget = self.budget
-        if budget.measure.is_level:
-            kind, times = "level", (0.0, 0.0, 0.0)
-        elif budget.calendar is None:
-            kind, times = "rolling", (budget.period, budget.interval, 0.0)
-        else:
-            kind, times = "calendar", budget.calendar.span(wall)
         return pack(
             "EVALSHA",
             digest,
             1,
             self.place,
             clock,
-            kind,
-            budget.quota,
-            *map(repr, times),
+            *kind_of(self.budget, wall),
             self.name,
             repr(LEASE_SECONDS),
             self.confirmed,
@@ -193,6 +184,20 @@ class Share:
             need,
             want,
         )
+
+
+def kind_of(budget: Budget, wall: float) -> tuple[str | int, ...]:
+    """Return what scripts have to know of a budget: its kind, its quota, and its times.
+
+    Args:
+        budget: The budget.
+        wall: Seconds since the epoch, to name calendar windows.
+    """
+    if budget.measure.is_level:
+        return "level", budget.quota, "0.0", "0.0", "0.0"
+    if budget.calendar is None:
+        return "rolling", budget.quota, repr(budget.period), repr(budget.interval), "0.0"
+    return "calendar", budget.quota, *map(repr, budget.calendar.span(wall))
 
 
 @final

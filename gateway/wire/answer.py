@@ -16,6 +16,7 @@ if TYPE_CHECKING:
     from gateway.core.ports import Sink
     from gateway.core.refusal import Refusal
     from gateway.core.route import Bounds
+    from gateway.wire.turnstile import Turnstile
     from gateway.wire.upstream import Upstream
 
 
@@ -28,6 +29,7 @@ class Answer:
         "_fault",
         "_pieces",
         "_sink",
+        "_turnstile",
         "endpoint",
         "head",
         "headers",
@@ -42,6 +44,7 @@ class Answer:
         self._fault: Refusal | None = None
         self._pieces: list[bytes] = []
         self._sink: Sink | None = None
+        self._turnstile: Turnstile | None = None
         self.endpoint = endpoint
         self.head = Gate()  # opens when the head is there
         self.headers: list[tuple[bytes, bytes]] = []
@@ -49,6 +52,18 @@ class Answer:
         self.memo = AnswerMemo()
         self.length: int | None = None  # declared; None: chunked, or until the connection closes
         self.status = 0
+
+    def occupy(self, turnstile: Turnstile) -> None:
+        """Leave a turnstile as soon as the backend has done its part, or nobody waits for it any more."""
+        if self.is_complete or self._fault is not None:
+            turnstile.leave()
+        else:
+            self._turnstile = turnstile
+
+    def _leave(self) -> None:
+        turnstile, self._turnstile = self._turnstile, None
+        if turnstile is not None:
+            turnstile.leave()
 
     def attach(self, sink: Sink, bounds: Bounds) -> tuple[list[bytes], bool]:
         """Send what comes from now on to `sink`.
@@ -84,6 +99,7 @@ class Answer:
             sink.finish(data)
         elif data:
             self._pieces.append(data)
+        self._leave()
 
     def fail(self, refusal: Refusal) -> None:
         """The connection broke, or the backend broke the protocol."""
@@ -93,6 +109,7 @@ class Answer:
         if self._sink is not None:
             sink, self._sink = self._sink, None
             sink.lose(refusal)
+        self._leave()
 
     def pause(self) -> None:
         """Do not read from the backend for now."""
@@ -110,3 +127,4 @@ class Answer:
         connection, self._connection = self._connection, None
         if connection is not None:
             connection.abort()
+        self._leave()

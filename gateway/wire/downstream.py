@@ -23,6 +23,7 @@ from gateway.wire.reply import Reply
 
 if TYPE_CHECKING:
     from gateway.core.identity import Peer
+    from gateway.wire.flood import Floodgate
     from gateway.wire.incoming import Incoming
     from gateway.wire.service import Service
 
@@ -168,6 +169,8 @@ class Downstream:
         self._current = incoming
         reply = self._reply = Reply(self, incoming)
         self.deadline = NEVER
+        if service.floodgate is not None:
+            self._count(service.floodgate, peer, incoming)
         if incoming.fault is not None:
             self._reader.is_doomed = reply.is_closing = True
             service.handler.reject(service.new_id(), peer, incoming.fault, reply)
@@ -180,6 +183,14 @@ class Downstream:
         self._driver = driver = Driver(service.handler.handle(call, reply), self._finish)
         service.active += 1
         driver.resume()
+
+    def _count(self, floodgate: Floodgate, peer: Peer, incoming: Incoming) -> None:
+        """Hold a request back if there were too many from where it comes."""
+        seconds = floodgate.admit(peer, self._service.now(), is_request=True)
+        if seconds:
+            incoming.fault = Refusal(Reason.FLOODED, retry_after=max(seconds, 1.0))
+        elif incoming.fault is not None:
+            self.suspect()
 
     def _finish(self, error: BaseException | None) -> None:
         """The line of the current request has ended."""
@@ -250,6 +261,12 @@ class Downstream:
             self.write(CONTINUE)
         self.deadline = deadline
         self._regulate()
+
+    def suspect(self) -> None:
+        """Somebody proved nothing: count it, for where it came from."""
+        floodgate, peer = self._service.floodgate, self.peer
+        if floodgate is not None and peer is not None:
+            floodgate.fail(peer, self._service.now())
 
     def hold_memory(self, size: int) -> bool:
         """Ask for room for a piece of body; False if all connections together hold too much."""

@@ -57,15 +57,14 @@ class KnownHead:
         """Give an answer the meaning of its head, if that is known.
 
         Returns:
-            Where the body begins in `data`; 0 if it is another head, or `data` holds more than one answer.
-            Then nothing was given.
+            Where the body begins in `data`; 0 if it is another head. Then nothing was given.
         """
         prefix = self._prefix
         if not prefix or not data.startswith(prefix):
             return 0
         length, end = leading_number(data, len(prefix))
         begin = end + len(self._suffix)
-        if not length or data[end:begin] != self._suffix or len(data) - begin > length:
+        if not length or data[end:begin] != self._suffix:
             return 0
         self._misses = 0
         self.length = answer.length = length

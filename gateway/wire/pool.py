@@ -16,15 +16,15 @@ from typing import TYPE_CHECKING, cast, final
 from gateway.core.refusal import Reason, Refusal, Refused, Source, refuse
 from gateway.wire.deadlines import Deadlines
 from gateway.wire.tasks import spawn
+from gateway.wire.turnstile import Turnstile
 from gateway.wire.upstream import Upstream
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Sequence
+    from collections.abc import Callable, Iterable, Sequence
     from ipaddress import IPv4Network, IPv6Network
 
     from gateway.core.outbound import Outbound
     from gateway.core.permit import Permit, Reservation, Vetted
-    from gateway.core.route import Bounds
     from gateway.wire.answer import Answer
 
 
@@ -67,6 +67,9 @@ class BackendSettings:
         networks: Networks that an endpoint's address must be in; empty: any (unix: always).
         connections: Most connections to each endpoint.
         keep_alive: Seconds that a connection may idle: less than what the backend allows.
+        requests: Most requests that it serves at the same time; None: as many as there may be connections.
+        queue: Most requests that wait for their turn.
+        queue_time: Seconds that one may wait.
     """
 
     name: str
@@ -74,6 +77,15 @@ class BackendSettings:
     networks: tuple[IPv4Network | IPv6Network, ...] = ()
     connections: int = 256
     keep_alive: float = 4.0
+    requests: int | None = None
+    queue: int = 128
+    queue_time: float = 5.0
+
+    @property
+    def places(self) -> int:
+        """How many requests it is sent at the same time."""
+        connections = self.connections * len(self.endpoints)
+        return connections if self.requests is None else min(self.requests, connections)
 
 
 @final
@@ -113,6 +125,11 @@ class Endpoint:
         if settings.credential is not None:
             head += f"Authorization: {settings.credential}\r\n"
         self.head = head.encode()
+
+    @property
+    def has_room(self) -> bool:
+        """True if a request can be sent without waiting for another one's end."""
+        return bool(self._idle) or self.open < self._backend.connections
 
     def take(self) -> Upstream | None:
         """Return a free connection, the one used last, or None."""
@@ -297,53 +314,67 @@ class Pool:
             backend.name: tuple(Endpoint(each, backend, self._deadlines) for each in backend.endpoints)
             for backend in backends
         }
+        self._turnstiles = {
+            each.name: Turnstile(each.places, each.queue, each.queue_time) for each in backends
+        }
         self._next = dict.fromkeys(self._endpoints, 0)
 
     async def open(
         self, outbound: Outbound, permit: Permit, _reservation: Reservation, _vetted: Vetted, /
     ) -> Answer:
         """Send a request and wait for the answer's head. See `core.ports.Backends`."""
-        bounds = permit.route.bounds
-        endpoint = self._choose(outbound.backend)
-        connection = endpoint.take()
-        if connection is not None:
-            answer = connection.send(outbound, bounds.first_byte)
-            try:
-                await answer.head
-            except Refused as refused:
-                answer.close()
-                # the backend closed the idle connection as we wrote: the normal end of keep-alive, but
-                # only a method that may be repeated is sent twice (RFC 9110, section 9.2.2)
-                if refused.refusal.reason is not Reason.BACKEND_DIED or not outbound.is_idempotent:
-                    raise
-            except BaseException:  # ClientGone as well: the backend must see that nobody waits any more
-                answer.close()
-                raise
-            else:
-                return answer
-        return await self._ask(await endpoint.connect(bounds.connect), outbound, bounds)
-
-    async def _ask(self, connection: Upstream, outbound: Outbound, bounds: Bounds) -> Answer:
-        answer = connection.send(outbound, bounds.first_byte)
+        bounds, route = permit.route.bounds, permit.route
+        turnstile = self._turnstiles[outbound.backend]
+        if not turnstile.take():
+            identity = permit.identity
+            await turnstile.wait(route.priority(identity.roles), identity.key, outbound.patience)
+        answer: Answer | None = None
         try:
-            await answer.head
-        except BaseException:
-            answer.close()
+            endpoint = self._choose(outbound.backend)
+            connection = endpoint.take()
+            if connection is not None:
+                answer = connection.send(outbound, bounds.first_byte)
+                try:
+                    await answer.head
+                except Refused as refused:
+                    # the backend closed the idle connection as we wrote: the normal end of keep-alive, but
+                    # only a method that may be repeated is sent twice (RFC 9110, section 9.2.2)
+                    if refused.refusal.reason is not Reason.BACKEND_DIED or not outbound.is_idempotent:
+                        raise
+                    connection = None
+            if connection is None:
+                answer = (await endpoint.connect(bounds.connect)).send(outbound, bounds.first_byte)
+                await answer.head
+        except BaseException:  # ClientGone as well: the backend must see that nobody waits any more
+            if answer is not None:
+                answer.close()
+            turnstile.leave()
             raise
+        assert answer is not None  # noqa: S101 - or something was raised
+        answer.occupy(turnstile)
         return answer
 
     def _choose(self, backend: str) -> Endpoint:
+        """Return the next endpoint in turn that can take one more; the next one, if none can."""
         endpoints = self._endpoints[backend]
         if len(endpoints) == 1:
             return endpoints[0]
         turn = self._next[backend]
         self._next[backend] = (turn + 1) % len(endpoints)
+        for endpoint in (*endpoints[turn:], *endpoints[:turn]):
+            if endpoint.has_room:
+                return endpoint
         return endpoints[turn]
 
     def renew(self, backend: str, tls: ssl.SSLContext) -> None:
         """Connect to a backend under another TLS context from now on; kept connections end when idle."""
         for endpoint in self._endpoints[backend]:
             endpoint.renew(tls)
+
+    @property
+    def turnstiles(self) -> Iterable[Turnstile]:
+        """The queues in front of the backends."""
+        return self._turnstiles.values()
 
     def connections(self) -> dict[str, int]:
         """Return the number of connections per endpoint."""

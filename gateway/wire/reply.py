@@ -24,6 +24,7 @@ STATUS_LINES: Final = {
 }
 LAST_CHUNK: Final = b"0\r\n\r\n"
 NO_BODY: Final = frozenset({204, 304})
+UNAUTHORIZED: Final = 401
 
 
 _SIZES: Final = tuple([b"%x\r\n" % size for size in range(4096)])
@@ -81,6 +82,8 @@ class Reply:
         self.is_started = self.is_ended = True
         self.status = status
         self.bytes_out = len(body)
+        if status == UNAUTHORIZED:  # ours: a backend's own is none of the client's doing
+            self._connection.suspect()
         if close or not self._incoming.is_complete or self._connection.is_draining:
             self.is_closing = True  # the rest of the request is not read: no next one can be found
         ending = b"Connection: close\r\n" if self.is_closing else b""

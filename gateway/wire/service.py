@@ -19,6 +19,7 @@ if TYPE_CHECKING:
     from gateway.core.identity import Peer
     from gateway.core.refusal import Refusal
     from gateway.wire.downstream import Downstream
+    from gateway.wire.flood import Floodgate
     from gateway.wire.reply import Reply
 
 MAX_TARGETS = 1024  # remembered targets; a table this large is thrown away whole
@@ -83,6 +84,7 @@ class Service:
         hosts: Host names that are served, lower case; empty for any.
         timeouts: Timeouts.
         bounds: Bounds.
+        floodgate: Holds back who asks for too much before anybody knows who it is; None: nobody does.
     """
 
     def __init__(
@@ -93,11 +95,13 @@ class Service:
         hosts: Iterable[str] = (),
         timeouts: Timeouts | None = None,
         bounds: ConnectionBounds | None = None,
+        floodgate: Floodgate | None = None,
     ) -> None:
         self.handler = handler
         self.hosts = frozenset(host.lower().encode() for host in hosts)
         self.timeouts = timeouts or Timeouts()
         self.bounds = bounds or ConnectionBounds()
+        self.floodgate = floodgate
         self.active = 0  # requests being served
         self.refused_connections = 0
         self.is_draining = False
@@ -123,6 +127,7 @@ class Service:
             or self.is_draining
             or len(self.connections) >= self.bounds.connections
             or self._per_address[peer.address] >= self.bounds.connections_per_address
+            or (self.floodgate is not None and self.floodgate.admit(peer, self.now(), is_request=False) > 0.0)
         ):
             self.refused_connections += 1
             return None

@@ -180,9 +180,9 @@ async def test_the_command_cuts_somebody_off(
     shown = once("audit", "show", one.audit, "--actions")
 
     assert (0, 0, 0) == (done.returncode, listed.returncode, lifted.returncode), (done, listed, lifted)
-    assert "the other gateways follow within a second" in done.stdout
+    assert "its other workers and the other gateways follow within a second" in done.stdout
     assert b"event: error\n" in rest
-    assert f"{ISSUER}|mallory  (lock)  by admin: stolen laptop" in listed.stdout
+    assert f"{ISSUER}|mallory  (lock)  by operator: stolen laptop" in listed.stdout
     assert (401, 200) == (refused.status_code, status)
     assert "stolen laptop" in shown.stdout
     assert "lifted" in shown.stdout

@@ -15,12 +15,13 @@ from gateway.core.refusal import Reason, Refusal
 from gateway.core.revocation import Revocation, Target
 from gateway.core.route import Continuous, RouteTable
 from gateway.core.signals import NO_RISK
-from gateway.stages.identify import Domain, Identification, Issuer, RoleMap, RoleRule
+from gateway.stages.identify import Domain, Identification, Issuer, OpaqueIssuer, RoleMap, RoleRule
 from gateway.vigil import Vigil
 from tests.doubles.line import CERTIFICATE, Line
 from tests.doubles.outside import WALL
 
 if TYPE_CHECKING:
+    from gateway.core.introspection import Introspected
     from gateway.core.ports import Reply
 
 ADA = Identity(
@@ -61,6 +62,17 @@ class Keys:
 
 
 @final
+class Asked:
+    """An issuer that is asked about nothing: nobody is proven anew here."""
+
+    async def ask(self, token: bytes, digest: bytes, address: str, /) -> Introspected:
+        raise AssertionError(token)
+
+    def believed(self, address: str, /) -> None:
+        raise AssertionError(address)
+
+
+@final
 class Own:
     """One gateway key, as long as a test leaves it."""
 
@@ -98,16 +110,20 @@ class World:
         self.own = Own()
         self.domain = Keys()
         self.rules = [RoleRule("reader", groups=frozenset({"readers"}))]
+        self.opaque: list[OpaqueIssuer] = []
         self.issuers = [Issuer("https://idp", self.keys, "aud", frozenset({"ES256"}))]
         self.gateway = self.line.gateway
         self.swap()
         self.vigil = Vigil(self.gateway)
 
     def swap(self, **route: Any) -> None:
-        """Give the gateway a new runtime, with changes of the route; `routes=False`: without it."""
-        routes = [] if route.pop("gone", False) else [replace(self.line.route, **route)]
+        """Give the gateway a new runtime, with changes of the route; or with these `routes`, without it."""
+        routes = route.pop("routes", None)
+        if routes is None:
+            routes = [replace(self.line.route, **route)]
         identification = Identification(
             self.issuers,
+            opaque=self.opaque,
             keys=self.own,
             domains=[Domain("example.org", self.domain, "aud")],
             roles=RoleMap(self.rules),
@@ -245,6 +261,22 @@ def test_a_trust_domain_s_key_that_is_gone_ends_at_once(world: World) -> None:
     assert ["token-key-unknown"] == reasons(cut)
 
 
+def test_an_opaque_token_ends_with_its_issuer(world: World) -> None:
+    """It goes on while its issuer would be asked about it, and no longer."""
+    opaque = OpaqueIssuer(world.issuers[0], Asked())
+    world.opaque = [opaque]
+    world.swap()
+    cut = world.run(replace(ADA, methods=("mtls", "opaque"), signing_key=None))
+    world.sweep()
+    assert [] == cut.refusals
+    world.opaque = []
+    world.swap()
+    world.sweep()
+
+    assert ["token-issuer-unknown"] == reasons(cut)
+    assert 1 == world.vigil.cuts["keys"]
+
+
 def test_a_gateway_key_that_is_gone_ends_at_once(world: World) -> None:
     """With the next look after its file has changed."""
     cut = world.run(replace(ADA, token=None, key_id="k", methods=("key",)))
@@ -267,6 +299,8 @@ def test_a_gateway_key_that_may_less_ends(world: World, key: dict[str, Any], rea
     required = replace(world.line.route.require, token=False, key=True, scopes=scopes)
     world.own.key = replace(world.own.known, scopes=scopes)
     world.swap(require=required)
+    world.sweep()
+    world.line.clock.ticks += 1  # identified under this configuration: it is the file that changes
     cut = world.run(replace(ADA, token=None, key_id="k", methods=("key", "mtls"), scopes=scopes))
     world.sweep()
     assert [] == cut.refusals
@@ -309,10 +343,24 @@ def test_a_tightened_route_counts_at_once(world: World) -> None:
     world.swap()
     world.sweep()
     gone = world.run()
-    world.swap(gone=True)
+    world.swap(routes=[])
     world.sweep()
 
     assert ["certificate-required", "route-unknown"] == [*reasons(cut)[:1], *reasons(gone)]
+
+
+def test_who_was_identified_while_the_route_went_is_looked_at(world: World) -> None:
+    """The look at a new configuration passed over somebody who waited for an issuer's keys under the old one."""
+    cut = world.run(None, stage="limit")
+    world.line.clock.ticks += 1
+    world.swap(routes=[replace(world.line.route, name="another")])
+    world.sweep()
+    [(_, ex)] = world.gateway.running.items()
+    ex.identity = ADA
+    world.line.clock.ticks += 1
+    world.sweep()
+
+    assert ["route-unknown"] == reasons(cut)
 
 
 def test_roles_are_those_of_the_new_configuration(world: World) -> None:

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any
 import pytest
 
 from gateway.core.route import Bounds
-from tests.wire.world import CHUNKED, OK, Connection, serve_ok, world
+from tests.wire.world import CHUNKED, OK, PATIENCE, Connection, serve_ok, world
 
 if TYPE_CHECKING:
     from collections.abc import Awaitable, Callable
@@ -242,8 +242,8 @@ async def test_a_name_that_resolves_elsewhere_leads_nowhere(monkeypatch: pytest.
 
 
 async def test_a_flood_of_requests_meets_the_bound_on_connections() -> None:
-    """Refused at once instead of queued."""
-    async with world(saying(dies=False), settings={"connections": 3}) as made:
+    """Refused at once where nobody may wait."""
+    async with world(saying(dies=False), settings={"connections": 3, "queue": 0}) as made:
         clients = [await made.client(POST) for _ in range(3)]
         await made.arrived(3)
 
@@ -252,6 +252,57 @@ async def test_a_flood_of_requests_meets_the_bound_on_connections() -> None:
         for client in clients:
             client.reset()
         await made.settled()
+
+
+async def test_requests_beyond_what_a_backend_serves_wait() -> None:
+    """Each goes out when another has its answer, or its client has gone, and not before."""
+    turns: asyncio.Queue[None] = asyncio.Queue()
+
+    async def script(connection: Connection) -> None:
+        while True:
+            await connection.request()
+            await turns.get()
+            connection.write(OK)
+
+    async with world(script, settings={"requests": 1, "queue": 2, "queue_time": 60.0}) as made:
+        first = await made.client(POST)
+        await made.arrived(1)
+        waiting = [await made.client(POST), await made.client(POST)]
+        (turnstile,) = made.pool.turnstiles
+        async with asyncio.timeout(PATIENCE):
+            while turnstile.waiting < 2:
+                await asyncio.sleep(0.005)
+
+        assert b"backend-busy" == (await made.ask(POST))[2]
+        assert 1 == len(made.backend.requests)
+
+        waiting[0].reset()
+        await made.ended(2)
+        turns.put_nowait(None)
+        assert b"ok" == (await first.answer())[2]
+        await made.arrived(2)
+        turns.put_nowait(None)
+        assert b"ok" == (await waiting[1].answer())[2]
+        assert ["backend-busy", "client-gone", "served", "served"] == await made.ended(4)
+        assert (2, 1, 0, 1) == (
+            len(made.backend.requests),
+            turnstile.waited,
+            turnstile.running,
+            turnstile.shed,
+        )
+
+
+@pytest.mark.parametrize("script", [dead_on_arrival, saying(), saying(CHUNKED + b"1\r\nx\r\n"), serve_ok])
+async def test_a_place_at_a_backend_comes_back(script: Callable[[Connection], Awaitable[Any]]) -> None:
+    """However an exchange ended: sixteen pass through the only place, one after the other."""
+    async with world(script, settings={"requests": 1, "queue": 16, "queue_time": 60.0}) as made:
+        for _ in range(16):
+            await made.client(POST)
+        await made.ended(16)
+
+        (turnstile,) = made.pool.turnstiles
+        assert (0, 0) == (turnstile.running, turnstile.waiting)
+        assert "backend-busy" not in made.line.ended
 
 
 async def test_connections_are_kept_apart_by_the_answers_they_had() -> None:

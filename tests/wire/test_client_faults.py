@@ -8,6 +8,7 @@ import time
 import pytest
 
 from gateway.core.route import Bounds
+from gateway.wire.flood import Flood, Floodgate
 from gateway.wire.service import ConnectionBounds, Timeouts
 from tests.wire.world import CHUNKED, OK, Client, Connection, World, world
 
@@ -262,6 +263,48 @@ async def test_bodies_of_all_connections_together_are_bounded() -> None:
 
         assert 200 == (await first.answer())[0]
         assert 200 == (await made.ask(raw))[0]
+
+
+async def test_a_flood_from_one_address_is_held_back() -> None:
+    """One request more is told so and closes the connection; the next connection is cut."""
+    async with world(floodgate=Floodgate(Flood(4, 600.0))) as made:
+        client = await made.client()
+        for _ in range(3):
+            client.write(GET)
+            assert 200 == (await client.answer())[0]
+        client.write(GET)
+        await refused(client, b"flooded")
+
+        assert b"" == await cut(await made.client(GET))
+        assert 3 == len(made.backend.requests)
+        assert 2 == getattr(made.service.floodgate, "refused", None)
+
+
+async def test_who_sends_nonsense_too_often_is_cut() -> None:
+    """Bytes that are no request."""
+    async with world(floodgate=Floodgate(failures=Flood(2, 600.0))) as made:
+        for _ in range(2):
+            await refused(await made.client(b"GET / HTTP/1.1\r\n\r\n"), b"host-refused")
+
+        assert b"" == await cut(await made.client(GET))
+
+
+async def test_who_proves_nothing_too_often_is_cut() -> None:
+    """By the gateway's own 401; one of the backend is none of the client's doing."""
+
+    async def script(connection: Connection) -> None:
+        while True:
+            await connection.request()
+            connection.write(b"HTTP/1.1 401 Unauthorized\r\nContent-Length: 0\r\n\r\n")
+
+    async with world(script, floodgate=Floodgate(failures=Flood(2, 600.0))) as made:
+        for _ in range(4):
+            assert 401 == (await made.ask(GET))[0]
+        made.line.is_open = False
+        for _ in range(2):
+            assert 401 == (await made.ask(GET))[0]
+
+        assert b"" == await cut(await made.client(GET))
 
 
 async def test_connections_from_one_address_are_bounded() -> None:

@@ -31,6 +31,7 @@ if TYPE_CHECKING:
 
     from gateway.core.call import Call
     from gateway.core.refusal import Refusal
+    from gateway.wire.flood import Floodgate
     from gateway.wire.reply import Reply
 
 OK = b"HTTP/1.1 200 OK\r\nContent-Type: text/plain\r\nContent-Length: 2\r\n\r\nok"
@@ -222,6 +223,7 @@ class Line:
         self.refused: list[str] = []
         self.end = asyncio.Event()
         self.hold: asyncio.Future[None] | None = None
+        self.is_open = True  # False: nobody proves who he is
 
     async def handle(self, call: Call, reply: Reply) -> None:
         """Serve one request."""
@@ -229,6 +231,9 @@ class Line:
         try:
             if self.hold is not None:
                 await self.hold
+            if not self.is_open:
+                reply.send(401, b"", b"")
+                return
             body = await call.body.read(self.bounds.body, self.bounds.body_time)
             target = f"{call.path}?{call.query}" if call.query else call.path
             idempotent = call.method in {"GET", "HEAD", "PUT", "DELETE"}
@@ -354,6 +359,7 @@ async def world(
     endpoint: dict[str, Any] | None = None,
     path: Path | None = None,
     settings: dict[str, Any] | None = None,
+    floodgate: Floodgate | None = None,
 ) -> AsyncIterator[World]:
     """Start everything; stop it at the end."""
     backend = Backend(script)
@@ -368,6 +374,7 @@ async def world(
         lambda transport: Peer(transport.get_extra_info("peername")[0], 0),
         timeouts=timeouts,
         bounds=limits,
+        floodgate=floodgate,
     )
     made.tls = client_tls
     made._server = await asyncio.get_running_loop().create_server(

@@ -10,6 +10,7 @@ from dataclasses import replace
 from typing import TYPE_CHECKING, Final
 
 from gateway.config.checks import (
+    audit,
     bindings,
     certificates,
     domains,
@@ -62,6 +63,7 @@ CHECKS: Final[tuple[Callable[[Subject], Iterable[Finding]], ...]] = (
     revocations.check_secret,
     revocations.check_journal,
     revocations.check_continuous,
+    audit.check_audit,
     certificates.check_files,
     domains.check_trust_domains,
 )

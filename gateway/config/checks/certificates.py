@@ -7,7 +7,7 @@ there.
 from __future__ import annotations
 
 from pathlib import Path as FilePath
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Final
 
 from cryptography.hazmat.primitives.asymmetric import ec, ed25519
 
@@ -20,6 +20,12 @@ if TYPE_CHECKING:
     from gateway.config.checks.pem import PrivateKey
     from gateway.config.source import Path
 
+# options of `gateway certs issue`
+SERVER: Final = " --kind server"
+CLIENT: Final = ""
+BACKEND: Final = " --authority backends"
+KEYS: Final = "for development, `gateway token keys` makes tokens/jwks.json"
+
 
 def check_files(subject: Subject) -> Iterator[Finding]:
     """Check every file that the settings name."""
@@ -28,29 +34,29 @@ def check_files(subject: Subject) -> Iterator[Finding]:
     tls = settings.server.tls
     if tls is not None:
         path: Path = ("server", "tls")
-        yield from files.pair(path, tls.certificate, tls.private_key)
+        yield from files.pair(path, tls.certificate, tls.private_key, SERVER)
         authorities = yield from files.authorities((*path, "client_ca"), tls.client_ca)
         yield from files.revocation(
             (*path, "revocation_list"), tls.revocation_list, authorities, tls.revocation_grace
         )
     admin = settings.admin
     if admin is not None:
-        yield from files.secret(("admin", "token"), admin.token)
+        yield from files.secret(("admin", "token"), admin.token, is_ours=True)
         if admin.tls is not None:
-            yield from files.pair(("admin", "tls"), admin.tls.certificate, admin.tls.private_key)
+            yield from files.pair(("admin", "tls"), admin.tls.certificate, admin.tls.private_key, SERVER)
     yield from files.secret(("state", "password"), settings.state.password)
     yield from files.secret(("state", "sentinel_password"), settings.state.sentinel_password)
     if settings.state.tls is not None:
         yield from files.authorities(("state", "tls", "ca"), settings.state.tls.ca)
         yield from files.pair(
-            ("state", "tls"), settings.state.tls.certificate, settings.state.tls.private_key
+            ("state", "tls"), settings.state.tls.certificate, settings.state.tls.private_key, CLIENT
         )
     for name, backend in settings.backends.items():
         yield from files.secret(("backends", name, "credential"), backend.credential)
         if backend.tls is not None:
             path = ("backends", name, "tls")
             yield from files.authorities((*path, "ca"), backend.tls.ca)
-            yield from files.pair(path, backend.tls.certificate, backend.tls.private_key)
+            yield from files.pair(path, backend.tls.certificate, backend.tls.private_key, BACKEND)
     yield from _check_keys(files, subject)
 
 
@@ -60,7 +66,7 @@ def _check_keys(files: Files, subject: Subject) -> Iterator[Finding]:
         path: Path = ("identity", "issuers", index)
         yield from files.authorities((*path, "jwks_ca"), issuer.jwks_ca)
         if issuer.jwks is not None and issuer.jwks.scheme == "file":
-            yield from files.readable((*path, "jwks"), FilePath(issuer.jwks.path))
+            yield from files.readable((*path, "jwks"), FilePath(issuer.jwks.path), KEYS)
     for index, route in enumerate(settings.routes):
         if route.schema_file is not None:
             yield from files.readable(("routes", index, "schema"), route.schema_file)

@@ -9,9 +9,9 @@ from __future__ import annotations
 from pathlib import Path as FilePath
 from typing import TYPE_CHECKING, Final
 
-from gateway.config.addresses import address_of
 from gateway.config.checks.findings import Finding
 from gateway.config.checks.material import Files
+from gateway.config.checks.servers import check_authorities, check_networks
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -60,26 +60,13 @@ def _check_source(path: Path, domain: TrustDomain, files: Files) -> Iterator[Fin
     source, place = domain.bundle, (*path, "bundle")
     yield from files.authorities((*path, "bundle_ca"), domain.bundle_ca)
     if source.scheme == "file":
-        yield from files.readable(place, FilePath(source.path))
+        how = "for development, `gateway certs bundle` makes certs/bundle.json"
+        yield from files.readable(place, FilePath(source.path), how)
     elif source.scheme == "http" and not source.is_local:
         message = "whoever sits on the network path could replace this bundle"
         yield Finding(place, message, "write `https://`, or `file:` and a path")
-    if domain.bundle_ca is not None and source.scheme != "https":
-        message = "`bundle_ca` has no effect: the bundle does not come by `https://`"
-        yield Finding((*path, "bundle_ca"), message, "remove it", (place,), is_key=True)
-    address = address_of(source.host)
-    if domain.networks and (source.scheme == "file" or source.is_local):
-        message = "`networks` has no effect: the bundle never leaves this machine"
-        yield Finding((*path, "networks"), message, "remove it", (place,), is_key=True)
-    elif address is None or source.is_local:
-        return
-    elif domain.networks and not any(address in network for network in domain.networks):
-        message = f"{address} is in none of `networks`"
-        yield Finding(place, message, f"add `{address}` to them", ((*path, "networks"),))
-    elif not domain.networks and not address.is_global:
-        message = f"{address} is no public address, and no `networks` are listed"
-        mend = f"add `networks: [{address}/{address.max_prefixlen}]`, or the network that it is in"
-        yield Finding(place, message, mend, ((*path, "networks"),))
+    yield from check_networks((*path, "networks"), domain.networks, {place: source})
+    yield from check_authorities((*path, "bundle_ca"), domain.bundle_ca, {place: source})
 
 
 def _check_times(path: Path, domain: TrustDomain) -> Iterator[Finding]:

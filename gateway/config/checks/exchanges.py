@@ -7,11 +7,14 @@ from typing import TYPE_CHECKING, Final
 from gateway.config.checks.findings import Finding
 from gateway.config.checks.material import Files
 from gateway.config.checks.opaque import check_authentication
+from gateway.config.checks.servers import check_authorities, check_networks
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
+    from gateway.config.addresses import Url
     from gateway.config.checks.findings import Subject
+    from gateway.config.source import Path
 
 LONGEST: Final = 30.0  # seconds
 
@@ -23,7 +26,7 @@ def check_exchanges(subject: Subject) -> Iterator[Finding]:
         exchange = backend.exchange
         if exchange is None:
             continue
-        path = ("backends", name, "exchange")
+        path: Path = ("backends", name, "exchange")
         if backend.credential is not None:
             message = "the backend would be shown two bearer tokens: its `credential` and the exchanged one"
             yield Finding((*path[:2], "credential"), message, "keep one of the two", (path,), is_key=True)
@@ -36,5 +39,8 @@ def check_exchanges(subject: Subject) -> Iterator[Finding]:
         if exchange.timeout > LONGEST:
             message = "a client would wait this long for a server that does not answer"
             yield Finding((*path, "timeout"), message, "write at most `30s`")
+        urls: dict[Path, Url | None] = {(*path, "endpoint"): exchange.endpoint}
+        yield from check_networks((*path, "networks"), exchange.networks, urls)
+        yield from check_authorities((*path, "ca"), exchange.ca, urls)
         yield from files.authorities((*path, "ca"), exchange.ca)
         yield from check_authentication((*path, "authentication"), exchange.authentication, files)

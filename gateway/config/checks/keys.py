@@ -1,7 +1,4 @@
-"""Where issuers' keys come from: they cannot be replaced on the way, can be reached, and live long enough.
-
-Resolves no name: what a name leads to is checked when it is connected to.
-"""
+"""Where issuers' keys come from: they cannot be replaced on the way, can be reached, and live long enough."""
 
 from __future__ import annotations
 
@@ -9,12 +6,14 @@ from typing import TYPE_CHECKING, Final
 
 from pydantic_core import PydanticCustomError
 
-from gateway.config.addresses import Url, address_of, web_url
+from gateway.config.addresses import web_url
 from gateway.config.checks.findings import Finding
+from gateway.config.checks.servers import check_authorities, check_networks
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
+    from gateway.config.addresses import Url
     from gateway.config.checks.findings import Subject
     from gateway.config.source import Path
     from gateway.config.trust import Issuer
@@ -50,27 +49,16 @@ def _check_source(path: Path, issuer: Issuer) -> Iterator[Finding]:
     if source.scheme == "http" and not source.is_local:
         message = "whoever sits on the network path could replace these keys"
         yield Finding(place, message, "write `https://`, or `file:` and a path")
-    if issuer.jwks_ca is not None and source.scheme != "https":
-        message = "`jwks_ca` has no effect: the keys do not come by `https://`"
-        yield Finding((*path, "jwks_ca"), message, "remove it", (place,), is_key=True)
-    yield from _check_networks(path, place, issuer, source)
-
-
-def _check_networks(path: Path, place: Path, issuer: Issuer, source: Url) -> Iterator[Finding]:
-    if issuer.networks and source.is_local:
-        message = "`networks` has no effect: the keys never leave this machine"
-        yield Finding((*path, "networks"), message, "remove it", (place,), is_key=True)
-        return
-    address = address_of(source.host)
-    if address is None or source.is_local:
-        return
-    if issuer.networks and not any(address in network for network in issuer.networks):
-        message = f"{address} is in none of `networks`"
-        yield Finding(place, message, f"add `{address}` to them", ((*path, "networks"),))
-    elif not issuer.networks and not address.is_global:
-        message = f"{address} is no public address, and no `networks` are listed"
-        mend = f"add `networks: [{address}/{address.max_prefixlen}]`, or the network that it is in"
-        yield Finding(place, message, mend, ((*path, "networks"),))
+    keys: dict[Path, Url | None] = {place: source}
+    if issuer.jwks is None:  # discovery may lead to these too
+        keys |= {(*path, "jwks_origins", index): one for index, one in enumerate(issuer.jwks_origins)}
+    asked = issuer.introspection
+    questions: Path = (*path, "introspection", "endpoint")
+    everything = keys | {questions: None if asked is None else asked.endpoint}
+    yield from check_networks((*path, "networks"), issuer.networks, everything)
+    # the authorities are those of questions too, unless these have their own
+    own = asked is not None and asked.ca is not None
+    yield from check_authorities((*path, "jwks_ca"), issuer.jwks_ca, keys if own else everything)
 
 
 def _check_times(path: Path, issuer: Issuer) -> Iterator[Finding]:

@@ -8,6 +8,7 @@ from __future__ import annotations
 import os
 from datetime import UTC, datetime, timedelta
 from pathlib import Path as FilePath
+from shlex import quote
 from typing import TYPE_CHECKING, Final, final
 
 from cryptography import x509
@@ -43,25 +44,30 @@ class Files:
         self.now = datetime.fromtimestamp(now, UTC)
         self.soon = datetime.fromtimestamp(now + SOON, UTC)
 
-    def pair(self, path: Path, certificate: FilePath | None, key: FilePath | None) -> Iterator[Finding]:
+    def pair(
+        self, path: Path, certificate: FilePath | None, key: FilePath | None, options: str
+    ) -> Iterator[Finding]:
         """Check a certificate chain of ours and its private key.
 
         Args:
             path: The section with `certificate` and `private_key`.
             certificate: PEM file, leaf first.
             key: PEM file.
+            options: With which `gateway certs issue` makes such a pair.
         """
         own = private = None
+        name = (certificate or key or FilePath("gateway")).stem
+        how = f"for development, `gateway certs init` and `gateway certs issue {name}{options}` make both"
         if certificate is not None:
             try:
                 own = pem.certificates(certificate)[0]
             except pem.UnusableError as fault:
-                yield Finding((*path, "certificate"), fault.message, fault.mend)
+                yield _unusable((*path, "certificate"), fault, how)
         if key is not None:
             try:
                 private = pem.private_key(key)
             except pem.UnusableError as fault:
-                yield Finding((*path, "private_key"), fault.message, fault.mend)
+                yield _unusable((*path, "private_key"), fault, how)
             yield from self._exposed((*path, "private_key"), key)
         if own is None:
             return
@@ -80,7 +86,7 @@ class Files:
         try:
             found = pem.certificates(file)
         except pem.UnusableError as fault:
-            yield Finding(path, fault.message, fault.mend)
+            yield _unusable(path, fault, "for development, `gateway certs init` makes authorities in certs/")
             return []
         if not any(_is_authority(certificate) for certificate in found):
             message = f"{file} holds no certificate of an authority"
@@ -99,7 +105,7 @@ class Files:
         try:
             lists = pem.revocation_lists(file)
         except pem.UnusableError as fault:
-            yield Finding(path, fault.message, fault.mend)
+            yield _unusable(path, fault, "for development, `gateway certs init` makes certs/clients.crl")
             return
         mend = "fetch or issue a new one: a stale list refuses everybody"
         for each in lists:
@@ -118,34 +124,55 @@ class Files:
                 yield Finding(path, message, "give the list of that authority", (path[:-1],))
 
     def signing_key(
-        self, path: Path, file: FilePath | None, fits: Callable[[pem.PrivateKey], str | None]
+        self,
+        path: Path,
+        file: FilePath | None,
+        fits: Callable[[pem.PrivateKey], str | None],
+        algorithm: str = "ed25519",
     ) -> Iterator[Finding]:
-        """Check a private key that signs; `fits` returns the mend if its kind is wrong."""
+        """Check a private key that signs.
+
+        Args:
+            path: The setting.
+            file: What it says.
+            fits: Returns the mend if the key is of a wrong kind.
+            algorithm: How `openssl genpkey` calls a right one.
+        """
         if file is None:
             return
         try:
             mend = fits(pem.private_key(file))
         except pem.UnusableError as fault:
-            yield Finding(path, fault.message, fault.mend)
+            yield _unusable(path, fault, _making(file, f"openssl genpkey -algorithm {algorithm} -out {{}}"))
             return
         if mend is not None:
             yield Finding(path, f"the private key {file} is of the wrong kind", mend)
         yield from self._exposed(path, file)
 
-    def secret(self, path: Path, secret: SecretReference | None) -> Iterator[Finding]:
-        """Check that a secret's file is there; what stands in the environment is not looked at."""
+    def secret(
+        self, path: Path, secret: SecretReference | None, *, is_ours: bool = False
+    ) -> Iterator[Finding]:
+        """Check that a secret's file is there; what stands in the environment is not looked at.
+
+        Args:
+            path: The setting.
+            secret: What it says.
+            is_ours: Any secret will do; otherwise it is the one that another party knows.
+        """
         if secret is None or secret.kind == "env":
             return
         file = FilePath(secret.target)
-        yield from self.readable(path, file)
+        command = "head -c 32 /dev/urandom | base64 > {}" if is_ours else "cat > {}"
+        how = _making(file, command)
+        yield from self.readable(path, file, how if is_ours else f"write the secret into it: {how}")
         yield from self._exposed(path, file)
 
-    def readable(self, path: Path, file: FilePath) -> Iterator[Finding]:
-        """Check that a file is there, and readable."""
+    def readable(self, path: Path, file: FilePath, how: str = "make it") -> Iterator[Finding]:
+        """Check that a file is there, and readable; `how` says how one comes to be."""
         try:
             pem.read(file)
         except pem.UnusableError as fault:
-            yield Finding(path, fault.message, fault.mend)
+            yield _unusable(path, fault, how)
 
     def writable(self, path: Path, file: FilePath) -> Iterator[Finding]:
         """Check that a file could be written, without touching it."""
@@ -175,6 +202,17 @@ class Files:
             yield Finding(path, f"{what} expired on {_date(ends)}", "renew it")
         elif ends < self.soon:
             yield Finding(path, f"{what} expires on {_date(ends)}", "renew it soon", is_warning=True)
+
+
+def _unusable(path: Path, fault: pem.UnusableError, how: str) -> Finding:
+    is_missing = isinstance(fault, pem.MissingError)
+    return Finding(path, fault.message, f"{how}; or correct the path" if is_missing else fault.mend)
+
+
+def _making(file: FilePath, command: str) -> str:
+    """Return what makes a private file, to be copied into a shell."""
+    directory = "" if file.parent.is_dir() else f"mkdir -p {quote(str(file.parent))}; "
+    return f"`(umask 077; {directory}{command.format(quote(str(file)))})`"
 
 
 def _is_authority(certificate: x509.Certificate) -> bool:

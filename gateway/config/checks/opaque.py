@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Final
 
 from gateway.config.checks.findings import Finding
 from gateway.config.checks.material import Files
+from gateway.config.checks.servers import check_authorities
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -43,6 +44,8 @@ def check_introspection(subject: Subject) -> Iterator[Finding]:
             yield from _check_prefix((*path, "token_prefix"), prefix, prefixes)
             prefixes[prefix] = issuer.issuer
         yield from _check_question(path, issuer, asked)
+        if asked.endpoint is not None:
+            yield from check_authorities((*path, "ca"), asked.ca, {(*path, "endpoint"): asked.endpoint})
         yield from files.authorities((*path, "ca"), asked.ca)
         yield from check_authentication((*path, "authentication"), asked.authentication, files)
 
@@ -84,9 +87,10 @@ def check_authentication(path: Path, ways: ClientAuthentication, files: Files) -
         yield Finding(path, message, f"write exactly one of {', '.join(WAYS)}", is_key=True)
     if ways.private_key_jwt is not None:
         key = ways.private_key_jwt.private_key
-        yield from files.signing_key((*path, "private_key_jwt", "private_key"), key, lambda _: None)
+        place = (*path, "private_key_jwt", "private_key")
+        yield from files.signing_key(place, key, lambda _: None, "EC -pkeyopt ec_paramgen_curve:P-256")
     if ways.mtls is not None:
-        yield from files.pair((*path, "mtls"), ways.mtls.certificate, ways.mtls.private_key)
+        yield from files.pair((*path, "mtls"), ways.mtls.certificate, ways.mtls.private_key, "")
     if ways.client_secret is not None:
         yield from files.secret((*path, "client_secret"), ways.client_secret)
         message = "a shared secret goes to the issuer with every question"
@@ -101,7 +105,7 @@ def check_gateway_keys(subject: Subject) -> Iterator[Finding]:
         return
     path: Path = ("identity", "keys")
     files = Files(subject.now)
-    yield from files.secret((*path, "pepper"), keys.pepper)
+    yield from files.secret((*path, "pepper"), keys.pepper, is_ours=True)
     yield from _check_mode((*path, "file"), keys.file)
     if not subject.settings.roles:
         message = "a gateway key needs a role, and there are none"

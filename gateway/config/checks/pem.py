@@ -34,11 +34,16 @@ class UnusableError(Exception):
         self.mend = mend
 
 
+class MissingError(UnusableError):
+    """There is no such file."""
+
+
 def read(path: Path) -> bytes:
     """Read a file, bounded.
 
     Raises:
-        UnusableError: It is missing, no regular file, unreadable, empty or too large.
+        MissingError: It is missing.
+        UnusableError: It is no regular file, unreadable, empty or too large.
     """
     try:
         if path.exists() and not path.is_file():
@@ -46,7 +51,7 @@ def read(path: Path) -> bytes:
         with path.open("rb") as file:
             data = file.read(MAX_BYTES + 1)
     except FileNotFoundError as fault:
-        raise UnusableError(f"there is no file {path}", "make it, or correct the path") from fault
+        raise MissingError(f"there is no file {path}", "make it, or correct the path") from fault
     except OSError as fault:
         reason = (fault.strerror or "unknown reason").lower()
         message = f"{path} cannot be read: {reason}"

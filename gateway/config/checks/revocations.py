@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Final
 
 from gateway.config.checks.findings import Finding
+from gateway.config.checks.material import Files
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -43,6 +44,7 @@ def check_secret(subject: Subject) -> Iterator[Finding]:
         message = "revocations are sealed with what Redis knows: whoever runs it could make and lift them"
         mend = "add `revocations: {secret: file:secrets/revocations}`, the same for the whole fleet"
         yield Finding(("state", "url"), message, mend, (path,), is_warning=True)
+    yield from Files(subject.now).secret(path, settings.revocations.secret, is_ours=True)
 
 
 def check_journal(subject: Subject) -> Iterator[Finding]:

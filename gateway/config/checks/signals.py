@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
+from pathlib import Path as FilePath
 from typing import TYPE_CHECKING, Final
 
 from gateway.config.checks.findings import Finding
+from gateway.config.checks.material import Files
+from gateway.config.checks.servers import check_authorities, check_networks
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -20,6 +23,7 @@ ISSUERS: Final[tuple[str, ...]] = ("identity", "issuers")
 def check_signals(subject: Subject) -> Iterator[Finding]:
     """Check every transmitter."""
     settings = subject.settings
+    files = Files(subject.now)
     names: set[str] = set()
     for index, one in enumerate(settings.identity.signals):
         path: Path = ("identity", "signals", index)
@@ -35,10 +39,14 @@ def check_signals(subject: Subject) -> Iterator[Finding]:
             message = "there is no operators' listener, which events are pushed to"
             yield Finding((*path, "push"), message, "add `admin: {listen: ...}`", (("admin",),), is_key=True)
         yield from _check_voice(subject, path, one)
-        for place, url in _urls(path, one):
-            if url.scheme == "http" and not url.is_local:
+        urls = _urls(path, one)
+        for place, url in urls.items():
+            if url is not None and url.scheme == "http" and not url.is_local:
                 message = "whoever sits on the network path could read, hold back or replace what is sent"
                 yield Finding(place, message, "write `https://`")
+        yield from check_networks((*path, "networks"), one.networks, urls)
+        yield from check_authorities((*path, "ca"), one.ca, urls)
+        yield from _check_files(path, one, files)
 
 
 def _check_voice(subject: Subject, path: Path, one: Transmitter) -> Iterator[Finding]:
@@ -56,9 +64,19 @@ def _check_voice(subject: Subject, path: Path, one: Transmitter) -> Iterator[Fin
             yield Finding((*path, "speaks_for", number), message, mend, (ISSUERS,))
 
 
-def _urls(path: Path, one: Transmitter) -> Iterator[tuple[Path, Url]]:
-    yield (*path, "jwks"), one.jwks
-    if one.poll is not None:
-        yield (*path, "poll", "endpoint"), one.poll.endpoint
-    if one.verification is not None:
-        yield (*path, "verification", "endpoint"), one.verification.endpoint
+def _urls(path: Path, one: Transmitter) -> dict[Path, Url | None]:
+    return {
+        (*path, "jwks"): one.jwks,
+        (*path, "poll", "endpoint"): None if one.poll is None else one.poll.endpoint,
+        (*path, "verification", "endpoint"): None if one.verification is None else one.verification.endpoint,
+    }
+
+
+def _check_files(path: Path, one: Transmitter, files: Files) -> Iterator[Finding]:
+    yield from files.authorities((*path, "ca"), one.ca)
+    if one.jwks.scheme == "file":
+        yield from files.readable((*path, "jwks"), FilePath(one.jwks.path))
+    if one.push is not None:
+        yield from files.secret((*path, "push", "token"), one.push.token, is_ours=True)
+    for key, part in (("poll", one.poll), ("verification", one.verification)):
+        yield from files.secret((*path, key, "token"), None if part is None else part.token)

@@ -235,7 +235,14 @@ ATTRIBUTES: tuple[Attribute, ...] = (
     Attribute(
         "identity.subject", _S, "", "`sub`, SPIFFE ID or subject name", _H, lambda f: f.identity.subject
     ),
-    Attribute("identity.issuer", _S, "", '`iss`; "" if anonymous', _H, lambda f: f.identity.issuer),
+    Attribute(
+        "identity.issuer",
+        _S,
+        "",
+        '`iss`; of a JWT-SVID `spiffe://DOMAIN`; of a certificate its issuer\'s name; `key`; "" if anonymous',
+        _H,
+        lambda f: f.identity.issuer,
+    ),
     Attribute(
         "identity.client_id", _S, "", "OAuth client; may be absent", _H, lambda f: f.identity.client_id
     ),

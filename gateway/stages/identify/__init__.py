@@ -254,7 +254,6 @@ async def _proven(
         identity = from_svid(svid, certificate, methods.roles)
         until = min(float(svid.expires), identity.expires)
         proven = Proven(now, until, svid.generation, svid.domain.keys, identity, UNCLEARED)
-        _cleared(proven, methods)
         cache.put(cache_key, proven)
         return proven
     if is_compact(token) or not methods.opaque:
@@ -268,7 +267,6 @@ async def _proven(
     until = min(float(verified.expires), identity.expires, verified.until)
     keys = verified.issuer.keys if verified.is_signed else None
     proven = Proven(now, until, verified.generation, keys, identity, UNCLEARED)
-    _cleared(proven, methods)
     cache.put(cache_key, proven)
     return proven
 
@@ -290,7 +288,6 @@ def _by_key(call: Call, token: bytes, methods: Identification, now: float) -> Id
             raise Refused(accepted)
         identity = from_key(accepted, certificate, methods.roles)
         known = Proven(now, identity.expires, keys.generation, keys, identity, UNCLEARED)
-        _cleared(known, methods)
         methods.tokens.put(near if accepted.key.networks else cache_key, known)
     return _cleared(known, methods)
 

@@ -35,7 +35,7 @@ def check_certificate(certificate: PeerCertificate, now: float) -> Refusal | Non
     if now < certificate.not_before:
         return NOT_YET
     is_workload = any(uri[:7].lower() == "spiffe:" for uri in certificate.uris)
-    if is_workload and (certificate.spiffe_id is None or certificate.uris != (certificate.spiffe_id,)):
+    if is_workload and certificate.uris != (certificate.spiffe_id,):
         return MANY_NAMES
     if not certificate_subject(certificate):
         return NAMELESS

@@ -74,7 +74,16 @@ class Accepted(NamedTuple):
     expires: float
 
 
-def _strings(value: object, name: str) -> tuple[str, ...]:
+def strings(value: object, name: str) -> tuple[str, ...]:
+    """Return a claim that lists names; none if it is absent.
+
+    Args:
+        value: The claim.
+        name: What it stands for, one of our own words: it is told.
+
+    Raises:
+        Refused: `TOKEN_CLAIM_INVALID`: it is no list of strings.
+    """
     if value is None:
         return ()
     if not isinstance(value, list) or not all(isinstance(one, str) for one in value):
@@ -102,7 +111,7 @@ def _auth_time(claims: Mapping[str, object]) -> float | None:
 
 def _scopes(claims: Mapping[str, object]) -> frozenset[str]:
     value = claims.get("scope")
-    return frozenset(value.split() if isinstance(value, str) else _strings(value, "scope"))
+    return frozenset(value.split() if isinstance(value, str) else strings(value, "scope"))
 
 
 def _certificate_names(certificate: PeerCertificate | None) -> frozenset[str]:
@@ -129,8 +138,8 @@ def from_token(token: Verified, certificate: PeerCertificate | None, roles: Role
     claims, issuer = token.claims, token.issuer
     subject = str(claims["sub"])
     key = f"{issuer.issuer}|{subject}"
-    groups = _strings(find_claim(claims, issuer.groups_claim), "groups")
-    held = _strings(find_claim(claims, issuer.roles_claim) if issuer.roles_claim else None, "roles")
+    groups = strings(find_claim(claims, issuer.groups_claim), "groups")
+    held = strings(find_claim(claims, issuer.roles_claim) if issuer.roles_claim else None, "roles")
     client = _string(claims, "client_id" if "client_id" in claims else "azp")
     spiffe_id = None if certificate is None else certificate.spiffe_id
     facts = Facts(
@@ -161,7 +170,7 @@ def from_token(token: Verified, certificate: PeerCertificate | None, roles: Role
         token_id=_string(claims, "jti"),
         issued=float(token.issued),
         acr=_string(claims, "acr"),
-        amr=_strings(claims.get("amr"), "amr"),
+        amr=strings(claims.get("amr"), "amr"),
         auth_time=_auth_time(claims),
         bound="cnf" in claims,
         proof_key=thumbprint,

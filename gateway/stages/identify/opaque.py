@@ -82,16 +82,21 @@ class OpaqueIssuers:
     Args:
         issuers: In any order.
 
+    Attributes:
+        names: `iss` of all of them.
+
     Raises:
         ValueError: A token could be shown to more than one, or a gateway key to any.
     """
 
-    __slots__ = ("_default", "_prefixed")
+    __slots__ = ("_default", "_prefixed", "names")
 
     def __init__(self, issuers: Iterable[OpaqueIssuer] = ()) -> None:
         prefixed: list[OpaqueIssuer] = []
+        names: set[str] = set()
         self._default: OpaqueIssuer | None = None
         for one in issuers:
+            names.add(one.issuer.issuer)
             if not 0.0 < one.belief <= MAX_BELIEF:
                 raise ValueError(f"answers are believed for at most {MAX_BELIEF:g} seconds")
             if one.prefix:
@@ -104,6 +109,7 @@ class OpaqueIssuers:
             else:
                 raise ValueError("two issuers without a prefix")
         self._prefixed = tuple(prefixed)
+        self.names = frozenset(names)
 
     def __bool__(self) -> bool:
         return self._default is not None or bool(self._prefixed)

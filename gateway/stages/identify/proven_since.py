@@ -9,20 +9,19 @@ from __future__ import annotations
 from dataclasses import replace
 from typing import TYPE_CHECKING, Final
 
-from gateway.core.refusal import Reason, Refusal, Refused
-from gateway.stages.identify.claims import invalid
+from gateway.core.refusal import Reason, Refusal
 from gateway.stages.identify.gateway_keys import check_place
+from gateway.stages.identify.identity import strings
 from gateway.stages.identify.roles import Facts, find_claim
 from gateway.stages.identify.svid import ALGORITHMS as SVID_ALGORITHMS
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping
-
     from gateway.core.gateway_key import GatewayKey
     from gateway.core.identity import Identity, Peer, PeerCertificate
     from gateway.core.revocation import Revocation
     from gateway.stages.identify import Identification
 
+TOKENS: Final = frozenset({"jwt", "opaque"})
 SPIFFE: Final = "spiffe://"  # and the trust domain's name: the issuer of JWT-SVIDs
 
 ISSUER_GONE: Final = Refusal(Reason.TOKEN_ISSUER_UNKNOWN, "The token's issuer is no longer accepted here.")
@@ -33,7 +32,8 @@ KEY_GONE: Final = Refusal(Reason.TOKEN_KEY_UNKNOWN, "The token's key is no longe
 
 def revoked(found: Revocation) -> Refusal:
     """Return the refusal of somebody whom a revocation concerns; the client learns nothing of it."""
-    return Refusal(Reason.REVOKED, note=f"revocation {found.id} of {found.target.value}: {found.reason}")
+    why = f": {found.reason}" if found.reason else ""
+    return Refusal(Reason.REVOKED, note=f"revocation {found.id} of {found.target.value}{why}")
 
 
 def unkeyed(identity: Identity, peer: Peer, methods: Identification, now: float) -> Refusal | None:
@@ -52,6 +52,8 @@ def unkeyed(identity: Identity, peer: Peer, methods: Identification, now: float)
     if identity.key_id is not None:
         key = None if methods.keys is None else methods.keys.find(identity.key_id)
         return _over(identity, key, now) or (key and check_place(key, peer.certificate, peer.address))
+    if "opaque" in identity.methods:
+        return None if identity.issuer in methods.opaque.names else ISSUER_GONE
     if "jwt" not in identity.methods:
         return None
     # a token is an issuer's or a trust domain's by what it says, never both: see `svid.claimed`
@@ -111,14 +113,16 @@ def current_roles(
     if certificate is not None:
         names = frozenset({certificate.subject, *certificate.dns} - {""})
     issuer = methods.issuers.get(identity.issuer)
-    if "jwt" in identity.methods and issuer is not None:
+    is_token = not TOKENS.isdisjoint(identity.methods)
+    if is_token and issuer is not None:
         client = identity.client_id
+        held = find_claim(identity.claims, issuer.roles_claim) if issuer.roles_claim else None
         facts = Facts(
-            groups=_listed(identity.claims, issuer.groups_claim),
+            groups=frozenset(strings(find_claim(identity.claims, issuer.groups_claim), "groups")),
             claims=identity.claims,
             subject=identity.key,
             clients=frozenset({client, f"{issuer.issuer}|{client}"}) if client else frozenset(),
-            token_roles=_listed(identity.claims, issuer.roles_claim) if issuer.roles_claim else frozenset(),
+            token_roles=frozenset(strings(held, "roles")),
             spiffe_id=identity.spiffe_id,
             certificates=names,
         )
@@ -130,14 +134,5 @@ def current_roles(
     elif identity.methods == ("mtls",) or "jwt" in identity.methods:  # a JWT-SVID says no more
         facts = Facts(spiffe_id=identity.spiffe_id, certificates=names)
     else:
-        return identity.roles  # what another server said of a token is not asked again
+        return frozenset()  # a credential that nobody takes any more: see `unkeyed`
     return methods.roles.roles(facts)
-
-
-def _listed(claims: Mapping[str, object], name: str) -> frozenset[str]:
-    value = find_claim(claims, name)
-    if value is None:
-        return frozenset()
-    if not isinstance(value, list) or not all(isinstance(one, str) for one in value):
-        raise Refused(invalid(name))
-    return frozenset(value)

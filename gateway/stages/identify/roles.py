@@ -22,8 +22,8 @@ def compile_glob(pattern: str) -> re.Pattern[str]:
         ValueError: Not a SPIFFE ID pattern, or a wildcard in the trust domain: roots of trust are
             named, never guessed.
     """
-    domain, slash, path = pattern.removeprefix("spiffe://").partition("/")
-    if not pattern.startswith("spiffe://") or not domain or "*" in domain or not slash or not path:
+    domain, _, path = pattern.removeprefix("spiffe://").partition("/")
+    if not pattern.startswith("spiffe://") or not domain or "*" in domain or not path:
         raise ValueError("SPIFFE pattern must look like spiffe://trust.domain/path")
     expression = "".join(
         {"*": "[^/]*", "**": ".+"}.get(part, re.escape(part)) for part in re.split(r"(\*\*|\*)", pattern)

@@ -150,7 +150,8 @@ def _read_header(text: bytes) -> tuple[str, str] | Refusal:
         return members
     if not members.keys() <= HEADER:
         return HEADER_REFUSED
-    if "typ" in members and members["typ"] not in TYPES:
+    typ = members.get("typ", "JWT")
+    if not isinstance(typ, str) or typ not in TYPES:
         return TYPE_REFUSED
     algorithm, kid = members.get("alg"), members.get("kid")
     if not isinstance(algorithm, str) or algorithm not in ALGORITHMS:

@@ -121,9 +121,10 @@ class Problems:
         if refusal.nonce is not None:
             fields += b"DPoP-Nonce: %b\r\n" % visible(refusal.nonce).encode()
         if template.is_retryable:
-            fields += b"Retry-After: %d\r\n" % _retry_seconds(refusal)
+            seconds = _retry_seconds(refusal)
+            fields += b"Retry-After: %d\r\n" % seconds
             if refusal.limits and ex.identity is not None and not ex.identity.is_anonymous:
-                fields += _rate_limit(refusal.limits)
+                fields += _rate_limit(refusal.limits, seconds)
         return entry.status, fields, _document(template, ex, refusal), entry.is_closing
 
     def event(self, ex: Exchange, refusal: Refusal) -> bytes:
@@ -177,15 +178,19 @@ def _whole_seconds(seconds: float, most: int) -> int:
     return ceil(min(seconds, most)) if seconds > 0 else 0
 
 
-def _rate_limit(limits: tuple[LimitState, ...]) -> bytes:
-    """Write RateLimit-Policy and RateLimit (draft-ietf-httpapi-ratelimit-headers, section 2 and 3)."""
+def _rate_limit(limits: tuple[LimitState, ...], retry_after: int) -> bytes:
+    """Write RateLimit-Policy and RateLimit (draft-ietf-httpapi-ratelimit-headers-10, section 3 and 4).
+
+    `t` is when more becomes available, not when the quota is whole: of a limit that fills up steadily that
+    is sooner. It never lies behind `Retry-After` (section 6), whose wait brings what was asked for.
+    """
     policies: list[bytes] = []
     states: list[bytes] = []
     for limit in limits:
         name = quoted(limit.name)
         if limit.window > 0:
             window = _whole_seconds(limit.window, MAX_WINDOW_SECONDS)
-            reset = _whole_seconds(limit.reset, MAX_WINDOW_SECONDS)
+            reset = min(_whole_seconds(limit.reset, MAX_WINDOW_SECONDS), retry_after)
             policies.append(b"%b;q=%d;w=%d%b" % (name, limit.quota, window, UNITS.get(limit.unit, b"")))
             states.append(b"%b;r=%d;t=%d" % (name, max(0, limit.remaining), reset))
         else:  # a concurrency limit has no window, and nobody knows when a request ends

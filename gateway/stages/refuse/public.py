@@ -105,6 +105,7 @@ NEEDS_SCOPE: Final = Public(
 )
 UNUSUAL: Final = Public(403, "unusual-behaviour", "Unusual behaviour")
 TOO_MANY: Final = Public(429, "too-many-requests", "Too many requests")
+FLOODED: Final = Public(429, "too-many-requests", "Too many requests", is_closing=True)
 TOO_CONCURRENT: Final = Public(429, "too-many-concurrent", "Too many requests at the same time")
 SPENT: Final = Public(
     429,
@@ -216,6 +217,8 @@ def public(reason: Reason) -> Public:  # noqa: C901, PLR0912 - one flat table
             return NEEDS_SCOPE
         case Reason.RATE_EXCEEDED:
             return TOO_MANY
+        case Reason.FLOODED:
+            return FLOODED
         case Reason.CONCURRENCY_EXCEEDED:
             return TOO_CONCURRENT
         case Reason.BUDGET_EXCEEDED | Reason.BUDGET_OUTRUN:

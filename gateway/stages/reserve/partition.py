@@ -15,6 +15,8 @@ import msgspec
 from gateway.core.budgets import Dimension
 
 if TYPE_CHECKING:
+    from collections.abc import Mapping
+
     from gateway.core.budgets import Budget, Key
     from gateway.core.permit import Permit
 
@@ -32,7 +34,27 @@ def account_of(budget: Budget, permit: Permit, address: str) -> str:
     per = budget.per
     if len(per) == 1:
         return _value(per[0], budget, permit, address)
-    values = [_value(key, budget, permit, address) for key in per]
+    return _joined([_value(key, budget, permit, address) for key in per])
+
+
+def account_with(budget: Budget, values: Mapping[str, str]) -> str:
+    """Name the account of somebody whose values an operator says, not a request.
+
+    Args:
+        budget: The budget.
+        values: By `word_of` of each of its dimensions: several roles with commas, an address for a network,
+            a claim that is no text as JSON; "" for who has none.
+    """
+    given = [_given(key, budget, values[word_of(key)]) for key in budget.per]
+    return given[0] if len(given) == 1 else _joined(given)
+
+
+def word_of(key: Key) -> str:
+    """Return what an operator calls a dimension: `identity`, `model`, `claim:NAME`, ..."""
+    return f"claim:{key.claim}" if key.dimension is Dimension.CLAIM else key.dimension.value
+
+
+def _joined(values: list[str]) -> str:
     return "".join([f"{len(value)}:{value}" for value in values])  # lengths: no value runs into the next
 
 
@@ -46,8 +68,7 @@ def _value(key: Key, budget: Budget, permit: Permit, address: str) -> str:
         case Dimension.MODEL:
             return permit.model or ""
         case Dimension.ROLE:
-            roles = identity.roles if budget.roles is None else identity.roles & budget.roles
-            return ",".join(sorted(roles))  # a role's name has no comma
+            return _roles(budget, identity.roles)
         case Dimension.CERTIFICATE:
             return identity.certificate or ""
         case Dimension.NETWORK:
@@ -57,6 +78,21 @@ def _value(key: Key, budget: Budget, permit: Permit, address: str) -> str:
             if value is None:
                 return ""
             return value if isinstance(value, str) else _encode(value).decode()
+
+
+def _given(key: Key, budget: Budget, value: str) -> str:
+    match key.dimension:
+        case Dimension.ROLE:
+            return _roles(budget, frozenset(value.split(",")) - {""})
+        case Dimension.NETWORK:
+            return _network(value, key.prefix4, key.prefix6)
+        case _:
+            return value
+
+
+def _roles(budget: Budget, roles: frozenset[str]) -> str:
+    mine = roles if budget.roles is None else roles & budget.roles
+    return ",".join(sorted(mine))  # a role's name has no comma
 
 
 @lru_cache(maxsize=8192)

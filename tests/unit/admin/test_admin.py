@@ -9,7 +9,8 @@ from typing import Any
 
 import pytest
 from aiohttp import ClientSession
-from aiohttp.web import SockSite
+from aiohttp.test_utils import TestClient, TestServer
+from aiohttp.web import Request, Response, SockSite
 
 from gateway.admin import AdminSources, build_admin, build_admin_runner
 from gateway.credentials.clock import SystemClock
@@ -122,9 +123,10 @@ async def test_metrics_are_rendered_off_the_loop(get: Get, gateway: Gateway) -> 
 
 async def test_status_answers_what_operators_ask_first(get: Get) -> None:
     """Version and uptime."""
-    status, _, body = await get("/v1/status")
+    status, headers, body = await get("/v1/status")
 
     assert (200, b'{"version":"1.0","uptime":5}') == (status, body)
+    assert "application/json" == headers["Content-Type"]
 
 
 @pytest.mark.parametrize("path", ["/metrics", "/v1/status", "/unknown", "/livez/", "//livez"])
@@ -168,6 +170,30 @@ async def test_public_keys_may_be_kept(get: Get) -> None:
     _, headers, _ = await get("/.well-known/jwks.json")
 
     assert "public, max-age=300" == headers["Cache-Control"]
+
+
+@pytest.mark.parametrize(
+    ("method", "path", "expected"),
+    [
+        ("GET", "/livez", 200),
+        ("GET", "/metrics", 401),
+        ("GET", "/v1/status", 401),
+        ("POST", "/v1/revocations", 401),
+        ("GET", "/somewhere", 418),
+        ("DELETE", "/metrics", 418),
+    ],
+)
+async def test_what_is_answered_elsewhere_proves_its_callers_there(
+    gateway: Gateway, method: str, path: str, expected: int
+) -> None:
+    """What is answered here asks for the token all the same."""
+
+    async def elsewhere(_: Request) -> Response:
+        return Response(status=418)
+
+    app = build_admin(gateway.sources(), token=TOKEN, elsewhere=elsewhere)
+    async with TestClient(TestServer(app)) as client, client.request(method, path) as answer:
+        assert expected == answer.status
 
 
 def test_an_empty_token_is_refused(gateway: Gateway) -> None:

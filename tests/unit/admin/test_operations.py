@@ -10,6 +10,7 @@ from typing import Any
 import msgspec
 import pytest
 from aiohttp import ClientSession
+from aiohttp.test_utils import TestClient, TestServer
 from aiohttp.web import SockSite
 
 from gateway.admin import AdminSources, build_admin, build_admin_runner
@@ -150,6 +151,7 @@ async def test_what_is_revoked(ask: Ask, fleet: Fleet, body: dict[str, Any], bef
         {"target": "subject", "value": ""},
         {"target": "subject", "value": "a|\nb"},
         {"target": "subject", "value": "a|b", "reason": "\x1b[31m"},
+        {"target": "subject", "value": "a|b\x1b[31m"},
         {"target": "subject", "value": "a|b", "lock": True, "issued_before": 1.0},
         {"target": "subject", "value": "a|b", "expires": WALL},
         {"target": "subject", "value": "a|b", "issued_before": -1.0},
@@ -212,6 +214,19 @@ async def test_lifting(ask: Ask, fleet: Fleet) -> None:
     assert (200, "known", "subject") == (status, answer["id"], answer["target"])
     assert (404, 503) == (unknown, failed)
     assert [("known", OPERATOR), ("unknown", OPERATOR)] == fleet.lifted
+
+
+async def test_without_a_token_nobody_is_named(fleet: Fleet) -> None:
+    """What somebody sends unasked proves nothing, and the record says so."""
+    sources = AdminSources(
+        readiness=dict, metrics=bytes, keys=dict, status=dict, operations=fleet, clock=ManualClock()
+    )
+    async with TestClient(TestServer(build_admin(sources))) as client:
+        for fields in ({}, {"Authorization": f"Bearer {TOKEN}"}):
+            async with client.delete("/v1/revocations/known", headers=fields) as answer:
+                assert 200 == answer.status
+
+    assert [("known", "operator without token, from 127.0.0.1")] * 2 == fleet.lifted
 
 
 async def test_what_is_held_is_listed_in_pages(ask: Ask, fleet: Fleet) -> None:

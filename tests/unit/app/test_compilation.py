@@ -72,10 +72,23 @@ def test_a_route_is_what_was_written(directory: Directory) -> None:
         RateLimit("60/minute", 60, 60.0, 60),
         RateLimit("1000/day", 1000, 86400.0, 100),
     ) == route.limits.rates
-    assert ConcurrencyLimit("concurrent", 4, 30.0 + 5.0 + 120.0 + 600.0 + 30.0) == route.limits.concurrency
+    assert (
+        ConcurrencyLimit("concurrent", 4, 30.0 + 5.0 + 5.0 + 120.0 + 600.0 + 30.0) == route.limits.concurrency
+    )
     assert (["denied-probing"], 0.9) == ([each.name for each in route.detectors], route.risk_bar)
     assert not {b"authorization", b"cookie"} & route.request_headers
     assert not route.limits.is_local_on_failure
+
+
+def test_priorities_reach_every_route(directory: Directory) -> None:
+    """The highest of a caller's roles; no priority is the same as 0."""
+    text = FULL.replace(
+        "roles:\n", "roles:\n  urgent: {groups: [a], priority: 7}\n  batch: {groups: [b], priority: -7}\n"
+    )
+    for route in directory.compile(text).routes.routes:
+        found = [route.priority(frozenset(roles)) for roles in ((), ("researcher",), ("batch",))]
+        assert [0, 0, -7] == found
+        assert 7 == route.priority(frozenset({"batch", "urgent", "researcher"}))
 
 
 @pytest.mark.parametrize(
@@ -223,9 +236,9 @@ SPOILED = {
     "schema-root": ("chat.json", b'{"$ref": "http://example.org/x"}', "schema: chat.json", ""),
     "schema-text": ("chat.json", b"{", "schema: chat.json", "is not JSON"),
     "schema-size": ("chat.json", BIG, "schema: chat.json", "is larger than 1048576 bytes"),
-    "schema-gone": ("chat.json", None, "schema: chat.json", "No such file"),
+    "schema-gone": ("chat.json", None, "schema: chat.json", "there is no file"),
     "assertions": ("certs/assertions.key", RSA, "assertions:", ""),
-    "assertions-gone": ("certs/assertions.key", None, "assertions:", "No such file"),
+    "assertions-gone": ("certs/assertions.key", None, "assertions:", "there is no file"),
     "listener": ("certs/gateway.key", RSA, "tls:", ""),
     "backend": ("certs/to-backend.key", RSA, "ca: certs/backends-ca.pem", ""),
     "secret": ("secret", b"", "token:", "is empty"),

@@ -25,7 +25,7 @@ def compiled(directory: Path, limits: dict[str, object], **more: object) -> tupl
     findings = Findings(loaded)
     budgets = compile_budgets(route, ("routes", 0), loaded.settings, findings, is_local=True)
     findings.conclude()
-    return compile_limits(route, is_local=True), budgets
+    return compile_limits(route, 5.0, is_local=True), budgets
 
 
 def test_requests_per_identity_stay_with_the_head(tmp_path: Path) -> None:

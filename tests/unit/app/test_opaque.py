@@ -8,6 +8,7 @@ import jwt
 import pytest
 from structlog.testing import capture_logs
 
+from gateway.config.errors import ConfigurationError
 from gateway.credentials.discovery import Metadata
 from gateway.credentials.gateway_keys import KeyFile
 from gateway.credentials.introspection import IntrospectionClient
@@ -133,6 +134,23 @@ def test_keys_that_cannot_be_used(
 
     assert line_of(text, part) == line
     assert message in found
+
+
+def test_a_secret_that_is_not_there_has_its_own_mend(directory: Directory) -> None:
+    """A variable is to be set, wherever it is named: not the files of the section around it corrected."""
+    texts = [
+        asking("client_secret: env:GATEWAY_NOWHERE"),
+        FULL.replace("identity:\n", KEYS.replace("file:pepper", "env:GATEWAY_NOWHERE")),
+        FULL.replace("credential: file:secret", "credential: env:GATEWAY_NOWHERE", 1),
+    ]
+    found = []
+    for text in texts:
+        with pytest.raises(ConfigurationError) as raised:
+            directory.compile(text)
+        found += [(problem.message, problem.mend[:29]) for problem in raised.value.problems]
+
+    missing = "the environment variable GATEWAY_NOWHERE is not set"
+    assert [(missing, "set it before the command sta")] * 3 == found
 
 
 def test_a_failing_issuer_is_logged(directory: Directory) -> None:

@@ -107,7 +107,7 @@ async def test_from_the_operator_to_the_end_of_a_stream(directory: Directory, si
         revoked[name] for name in ("action", "revocation", "value", "reason", "cut")
     )
     assert ("lifted", made["id"]) == (lift["action"], lift["revocation"])
-    assert revoked["by"].startswith("nobody proven, from 127.0.0.1")
+    assert revoked["by"].startswith("operator without token, from 127.0.0.1")
     assert {"operators-unproven", "revoked", "lifted"} <= {line["event"] for line in lines}
     for gauge in ("revocations 1", "revocations_current 1", "cut_revoked_total 1", "cut_policy_total 0"):
         assert f"\ngateway_{gauge}\n" in metrics
@@ -185,14 +185,14 @@ def test_where_the_journal_lies(directory: Directory) -> None:
     assert directory.path / "own/journal" == journal_path(directory.compile(own).settings)
 
 
-def test_a_secret_that_can_not_be_read(directory: Directory) -> None:
+def test_a_secret_that_can_not_be_used(directory: Directory) -> None:
     """Is found by the compilation."""
-    text = simple(more='state: {url: "redis://127.0.0.1:9/0"}\nrevocations: {secret: "file:nowhere"}')
+    text = simple(more='state: {url: "redis://127.0.0.1:9/0"}\nrevocations: {secret: "env:GATEWAY_NOWHERE"}')
     [(_, message)] = directory.findings(text)
     directory.write("short", b"fifteen letters")
-    [(_, too_short)] = directory.findings(text.replace("nowhere", "short"))
+    [(_, too_short)] = directory.findings(text.replace("env:GATEWAY_NOWHERE", "file:short"))
 
-    assert "nowhere" in message
+    assert "the environment variable GATEWAY_NOWHERE is not set" in message
     assert "fewer than 16" in too_short
 
 

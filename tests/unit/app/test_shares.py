@@ -18,6 +18,7 @@ from tests.unit.app.test_process import simple
 if TYPE_CHECKING:
     from tests.unit.app.settings import Directory
 
+FLOOD = "flood: {address: 500/second}"
 SHARED = 'state: {url: "redis://127.0.0.1:6379", on_failure: local, processes: 2}\n'
 
 
@@ -33,7 +34,26 @@ def test_bounds_are_the_gateway_s(directory: Directory) -> None:
     assert (bounds.head, bounds.headers) == (parts.head, parts.headers)
     assert [86] == [backend.connections for backend in worker.backends]
     assert "gateway.2.jsonl" == worker.settings.audit.path.name
+    assert ([None], [43]) == (
+        [backend.requests for backend in worker.backends],
+        [backend.queue for backend in worker.backends],
+    )
     assert (whole.version, 256) == (worker.version, whole.backends[0].connections)
+
+
+def test_what_comes_from_one_source_and_goes_to_one_backend_is_divided(directory: Directory) -> None:
+    """Rates by count, not by period; what is not bounded stays so."""
+    text = simple(more=SHARED).replace("drain: 5s", f"drain: 5s, {FLOOD}", 1)
+    text = text.replace(
+        'endpoints: ["http://127.0.0.1:9"]', 'endpoints: ["http://127.0.0.1:9"], requests: 32'
+    )
+    worker = share_of_worker(directory.compile(text), 2, 3)
+    flood = worker.settings.server.flood
+
+    assert flood.address is not None
+    assert (167, 1.0) == (flood.address.count, flood.address.period)
+    assert flood.certificate is None
+    assert [11] == [backend.requests for backend in worker.backends]
 
 
 def test_a_local_share_counts_workers(directory: Directory) -> None:

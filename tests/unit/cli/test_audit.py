@@ -8,15 +8,17 @@ from typing import TYPE_CHECKING
 import pytest
 from cryptography.hazmat.primitives.asymmetric.ec import SECP256R1, generate_private_key
 from cryptography.hazmat.primitives.serialization import Encoding, PublicFormat
+from msgspec.json import encode
 
 from gateway.cli import audit as cli
 from gateway.core.refusal import Reason, Refusal
 from gateway.core.revocation import Revocation, Target
-from gateway.observe.action import action
+from gateway.observe.action import action, adjustment
 from gateway.observe.audit import AuditLog, Signer
-from gateway.observe.chain import Head, Kind, link
-from gateway.observe.chains import worker_file
+from gateway.observe.chain import Head, Kind, link, parse
+from gateway.observe.chains import STARTED, Pin, Statement, worker_file
 from gateway.observe.encoder import RecordEncoder
+from gateway.observe.ledger import Ledger
 from tests.unit.observe.exchanges import ALICE, ManualClock, malformed, refused, served
 from tests.unit.observe.test_audit import KEY
 
@@ -75,6 +77,21 @@ def test_tampering_is_named(path: Path, capsys: pytest.CaptureFixture[str]) -> N
     )
 
 
+def test_what_a_statement_says_cannot_drive_the_terminal(
+    path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """Who can write the file can name any chain in it; and bytes of an unfinished line are said."""
+    statement = Statement("t", [Pin("\x1b[2J.jsonl", 1, "")])
+    _, line = link(parse(path.read_bytes().splitlines(keepends=True)[-1]).head, Kind.EVENT, encode(statement))
+    with path.open("ab") as file:
+        file.write(line + b'{"seq"')
+
+    assert 1 == run("verify", str(path), "--key", str(path.with_name("key.pem")))
+    out = capsys.readouterr().out
+    assert out.startswith("\\x1b[2J.jsonl:0: the file of this worker's chain is missing\n")
+    assert "1 line(s) after the last one; 6 byte(s) of a line that is not finished\n" in out
+
+
 def test_a_pruned_log_can_be_declared(path: Path) -> None:
     """The oldest lines are gone on purpose."""
     path.write_bytes(b"".join(path.read_bytes().splitlines(keepends=True)[1:]))
@@ -88,7 +105,29 @@ def test_a_file_that_is_missing_is_named(
 ) -> None:
     """Exit code 2, no traceback."""
     assert 2 == run(command, str(tmp_path / "none.jsonl"))
-    assert "none.jsonl: No such file or directory" in capsys.readouterr().err
+    assert 2 == run(command, str(tmp_path / "nowhere/none.jsonl"))
+    assert [
+        line
+        for name in ("none.jsonl", "nowhere/none.jsonl")
+        for line in (
+            f"gateway audit: there is no file {tmp_path / name}",
+            "      = mend: give what the configuration calls `audit.path`; a gateway makes it when it starts",
+        )
+    ] == capsys.readouterr().err.splitlines()
+
+
+def test_nothing_to_show_is_said(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    """Of an empty log, or where nothing fits; not among the records."""
+    file = tmp_path / "a.jsonl"
+    file.write_bytes(b"")
+    codes = [run("show", str(file))]
+    log = AuditLog(file, clock=ManualClock())
+    log.append(RecordEncoder()(served()))
+    assert log.close()
+    codes.append(run("show", str(file), "--refused"))
+
+    assert [0, 0] == codes
+    assert ("", f"there is nothing to show in {file}\n" * 2) == capsys.readouterr()
 
 
 @pytest.mark.parametrize(
@@ -149,7 +188,8 @@ def test_what_is_no_record_is_said(path: Path, capsys: pytest.CaptureFixture[str
     captured = capsys.readouterr()
     assert "" == captured.out
     assert [
-        f"{path}:{n}: not a record; run `gateway audit verify`" for n in (1, 2)
+        *(f"{path}:{n}: not a record; run `gateway audit verify`" for n in (1, 2)),
+        f"there is nothing to show in {path}",
     ] == captured.err.splitlines()
 
 
@@ -205,6 +245,10 @@ def test_workers_chains_are_one_log(
         ex.started = started
         chain.append(encode(ex))
         assert chain.close()
+    ledger = Ledger(path, clock=ManualClock())
+    ledger.note(STARTED)
+    ledger.write({})
+    ledger.close()
     code = run("verify", str(path))
     said = capsys.readouterr().out
     run("show", "--last", "2", str(path))
@@ -214,7 +258,7 @@ def test_workers_chains_are_one_log(
 
     assert 0 == code
     assert said.startswith(
-        "CHAIN INTACT, NOT PROVEN: without --key, who can write the file could have rewritten all of it\na.jsonl\n  4 lines"
+        "CHAIN INTACT, NOT PROVEN: without --key, who can write the file could have rewritten all of it\na.jsonl\n  5 lines"
     )
     assert "\na.1.jsonl\n  1 lines in 1 file(s)" in said
     assert said.endswith("3 chains; where they end was stated 0 time(s)\n")
@@ -229,7 +273,7 @@ def test_actions_are_shown_among_records(tmp_path: Path, capsys: pytest.CaptureF
     row = Revocation("r-1", Target.SUBJECT, "a|ada\x1b[31m", 1.8e9, reason="stolen")
     log.append(b'{"time":"2027-01-15T08:00:00.000Z","id":"1","outcome":"served","status":200}')
     log.append_action(action("revoked", "operator token 00", 1.8e9, "r-1", row, 2))
-    log.append_action(action("lifted", "operator token 00", 1.8e9, "gone", None, 0))
+    log.append_action(action("lifted", "operator token 00", 1.8e9, "r-1", row, 0))
     log.close()
     shown = []
     for more in ([], ["--actions"], ["--refused"]):
@@ -240,6 +284,36 @@ def test_actions_are_shown_among_records(tmp_path: Path, capsys: pytest.CaptureF
     assert "1 records, 2 actions of operators" in capsys.readouterr().out
     assert "served" in shown[0]
     assert "revoked      subject a|ada\\x1b[31m  ends 2 running" in shown[0]
+    assert "lifted       subject a|ada\\x1b[31m\n" in shown[0]
     assert "r-1 by operator token 00: stolen" in shown[1]
     assert "served" not in shown[1]
     assert "" == shown[2]
+
+
+@pytest.mark.parametrize(
+    ("asked", "taken", "expected"),
+    [
+        (7, 7, "7 of chat/tokens 9/day, model tiny"),
+        (7, 3, "3 (7 asked) of chat/tokens 9/day, model tiny"),
+        (None, 9, "9 (all asked) of chat/tokens 9/day, model tiny"),
+        (7, None, "perhaps 7 of chat/tokens 9/day, model tiny"),
+        (None, None, "perhaps all of chat/tokens 9/day, model tiny"),
+    ],
+)
+def test_what_was_forgiven_is_put_into_words(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str], asked: int | None, taken: int | None, expected: str
+) -> None:
+    """How much of which limit of whom, by whom and why."""
+    log = AuditLog(tmp_path / "a.jsonl", clock=ManualClock())
+    log.append_action(
+        adjustment(
+            "granted", "operator token 00", 1.8e9, "i|ada", "chat/tokens 9/day",
+            known={"model": "tiny"}, asked=asked, taken=taken, reason="demo",
+        )
+    )  # fmt: skip
+    assert log.close()
+    assert 0 == run("show", str(tmp_path / "a.jsonl"), "--actions")
+    lines = capsys.readouterr().out.splitlines()
+
+    assert lines[0].endswith(f"  ---  granted      subject i|ada  {expected}")
+    assert "by operator token 00: demo" == lines[1].strip()

@@ -72,9 +72,9 @@ def test_faults_are_told(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> 
     fails("--force", "init", *where)
     fails("--force", "issue", "a", *where)
     assert 0 == run("issue", "a", *where, "--force")
-    fails("Not a directory", "init", "--directory", str(file / "x"))
-    fails("Not a directory", "issue", "a", "--directory", str(file))
-    fails("No such file", "revoke", *where, str(tmp_path / "none.pem"))
+    fails("cannot be used: not a directory", "init", "--directory", str(file / "x"))
+    fails("cannot be used: not a directory", "issue", "a", "--directory", str(file))
+    fails("there is no file", "revoke", *where, str(tmp_path / "none.pem"))
     fails("file:", "revoke", *where, str(file))
     fails("gateway certs: ", "issue", "b", *where, "--spiffe", "\u00e4")
 
@@ -121,6 +121,6 @@ def test_a_bundle(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     )
     assert (frozenset(), frozenset({issuer.signer.kid})) == (plain.keys.kids, full.keys.kids)
     assert (full.sequence or 0) > 1_700_000_000
-    assert "No such file" in said.err
+    assert "there is no file" in said.err
     assert "no list of keys" in said.err
     assert said.out.endswith(f"{tmp_path / 'bundle.json'}\n{tmp_path / 'g'}\n")

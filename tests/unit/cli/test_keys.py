@@ -119,8 +119,6 @@ def test_everything_that_a_key_can_be(command: Command) -> None:
     [
         (("--role", "other"), "no role `other`"),
         (("--expires", "101d"), "at most 100 days"),
-        (("--network", "10.0.0.1/8"), "host bits"),
-        (("--network", "here"), "does not appear to be"),
         (("--group", "a\nb"), "cannot be a key"),
         (("--spiffe", ""), "cannot be a key"),
         (("--note", "x" * 2000), "cannot be a key"),
@@ -130,6 +128,46 @@ def test_keys_that_are_not_made(command: Command, arguments: tuple[str, ...], sa
     """What a running gateway would refuse is refused here, and no file appears."""
     assert said in command.refused("create", "--subject", "s", "--role", "batch", *arguments)
     assert not command.file.exists()
+
+
+@pytest.mark.parametrize("network", ["10.0.0.1/8", "here"])
+def test_networks_that_are_none(command: Command, network: str, capsys: pytest.CaptureFixture[str]) -> None:
+    """A mistake in an argument, with what to write instead."""
+    with pytest.raises(SystemExit) as ended:
+        command.run("create", "--subject", "s", "--role", "batch", "--network", network)
+
+    assert 2 == ended.value.code
+    assert f"`{network}` is no network: write it like `10.2.0.0/16`" in capsys.readouterr().err
+
+
+@pytest.mark.parametrize(
+    ("content", "said"),
+    [
+        (None, "there is no file {}\n      = mend: for development, `gateway certs issue ci` makes it; or"),
+        ("garbage", "{} holds no readable certificate\n      = mend: give a PEM file"),
+        ("", "{} cannot be used: is a directory\n      = mend: "),
+    ],
+)
+def test_certificates_that_are_none(command: Command, content: str | None, said: str) -> None:
+    """It could not be done: exit code 2, what is wrong with which file, and how to mend it."""
+    file = command.directory / "ci.pem"
+    if content:
+        file.write_text(content)
+    elif content is not None:
+        file.mkdir()
+    arguments = ("--subject", "s", "--role", "batch", "--certificate", str(file))
+
+    assert said.format(file) in command.refused("create", *arguments, code=2)
+    assert not command.file.exists()
+
+
+def test_a_pepper_that_is_missing(command: Command) -> None:
+    """In the words of `gateway check`, with its mend."""
+    command.config.write_text(CONFIGURATION.replace("file:pepper", "env:NO_SUCH_VARIABLE"))
+
+    assert command.refused("list").startswith(
+        "gateway keys: the environment variable NO_SUCH_VARIABLE is not set\n      = mend: set it"
+    )
 
 
 @pytest.mark.parametrize("time", ["soon", "1", "-1d", "0s", "400d"])
@@ -233,7 +271,9 @@ def test_a_file_that_cannot_be_written(command: Command) -> None:
     (command.directory / "sub").mkdir()
     (command.directory / "sub/.keys.jsonl.lock").mkdir()
 
-    assert "Is a directory" in command.refused("create", "--subject", "s", "--role", "batch", code=2)
+    assert "keys.jsonl.lock cannot be used: is a directory" in command.refused(
+        "create", "--subject", "s", "--role", "batch", code=2
+    )
 
 
 def test_a_broken_file_is_not_overwritten(command: Command) -> None:

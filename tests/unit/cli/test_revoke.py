@@ -29,6 +29,8 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
     from pathlib import Path
 
+    from gateway.admin import LimitOperations
+
 CONFIGURATION = """\
 server: {{listen: "127.0.0.1:8443"}}
 admin: {admin}
@@ -81,7 +83,12 @@ class Fleet:
 
 @contextmanager
 def listening(
-    fleet: Fleet, *, token: str | None = None, path: Path | None = None, tls: ssl.SSLContext | None = None
+    fleet: Fleet,
+    *,
+    token: str | None = None,
+    path: Path | None = None,
+    tls: ssl.SSLContext | None = None,
+    limits: LimitOperations | None = None,
 ) -> Iterator[int]:
     """Serve the admin API in a thread; yields its port."""
     ready = threading.Event()
@@ -91,7 +98,13 @@ def listening(
         nonlocal port, stop
         stop = asyncio.Event()
         sources = AdminSources(
-            readiness=dict, metrics=bytes, keys=dict, status=dict, operations=fleet, clock=SystemClock()
+            readiness=dict,
+            metrics=bytes,
+            keys=dict,
+            status=dict,
+            operations=fleet,
+            clock=SystemClock(),
+            limits=limits,
         )
         runner = build_admin_runner(build_admin(sources, token=token), shutdown_seconds=0.1)
         await runner.setup()
@@ -169,7 +182,7 @@ def test_somebody_is_cut_off(
         (made.target, made.value, made.issued_before is None),
         made.reason,
     )
-    assert "ended in this gateway: 2" in out
+    assert "  running requests ended: 2\n" in out
     assert f"gateway revocations lift {made.id}" in out
 
 
@@ -183,6 +196,25 @@ def test_a_certificate_file(fleet: Fleet, configure: Callable[..., str], tmp_pat
         assert 0 == main(["revoke", "--config", file, "--certificate", str(alice)])
 
     assert fingerprint(alice) == fleet.done[0].value
+
+
+@pytest.mark.parametrize(
+    ("option", "mend"),
+    [
+        ("--token", "give a file that holds the token"),
+        ("--certificate", "for development, `gateway certs issue"),
+    ],
+)
+def test_a_file_that_is_missing(
+    configure: Callable[..., str], capsys: pytest.CaptureFixture[str], option: str, mend: str
+) -> None:
+    """Exit code 2; that nothing was revoked is said whatever went wrong."""
+    code = main(["revoke", "--config", configure("{listen: '127.0.0.1:9'}"), option, "none.pem"])
+    said = capsys.readouterr().err
+
+    assert 2 == code
+    assert said.startswith(f"gateway revoke: there is no file none.pem\n      = mend: {mend}")
+    assert said.endswith("nothing was revoked\n")
 
 
 def test_over_tls_with_a_token(
@@ -227,7 +259,8 @@ def test_a_unix_socket_and_a_fleet(
         elsewhere = configure("{listen: '127.0.0.1:9'}", state)
         code = main(["revoke", "--config", elsewhere, "--admin", f"unix:{path}", "--subject", "a|b"])
 
-    assert "follow within a second" in follows
+    assert "  running requests ended in the process that answered: 2\n" in follows
+    assert "its other workers and the other gateways follow within a second" in follows
     assert 1 == code
     assert "NOT SAFE YET" in capsys.readouterr().err
 
@@ -238,8 +271,16 @@ def test_a_unix_socket_and_a_fleet(
         ("null", [], "no section `admin`"),
         ("{listen: '127.0.0.1:0'}", [], "give the real one with --admin"),
         ("{listen: '127.0.0.1:9'}", ["--admin", "nonsense"], "is no address"),
-        ("{listen: '127.0.0.1:9'}", [], "no gateway answers at 127.0.0.1:9: Connection refused"),
-        ("{listen: '127.0.0.1:9', token: 'env:NO_SUCH_VARIABLE'}", [], "the admin token cannot be read"),
+        (
+            "{listen: '127.0.0.1:9'}",
+            [],
+            "no gateway answers at 127.0.0.1:9: connection refused\n      = mend: start it",
+        ),
+        (
+            "{listen: '127.0.0.1:9', token: 'env:NO_SUCH_VARIABLE'}",
+            [],
+            "NO_SUCH_VARIABLE is not set\n      = mend: set it",
+        ),
         ("{listen: nonsense}", [], "nonsense"),
         ("{listen: '127.0.0.1:9'}", ["--expires", "soon"], "is no time"),
     ],
@@ -287,7 +328,7 @@ def test_what_is_revoked_is_listed(
     assert (0, 1) == (code, stale)
     assert 1500 == len(out)
     assert out[0].startswith("r-1  subject a|ada\\x1b[31m  (issued before 2027-01-15T08:00:00.000Z, until ")
-    assert out[0].endswith(" by admin: stolen")
+    assert out[0].endswith(" by operator: stolen")
     assert "(lock)" in out[1]
     assert "1499 revocations, version 7, heard 0.2 s ago" == out[-1]
     assert "NOT CURRENT" in capsys.readouterr().err

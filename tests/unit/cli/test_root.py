@@ -14,7 +14,7 @@ from gateway.cli import build_parser, main, run
 if TYPE_CHECKING:
     import argparse
 
-COMMANDS = ("run", "check", "certs", "token", "audit", "demo", "version")
+COMMANDS = ("run", "check", "explain", "certs", "token", "audit", "demo", "version")
 
 
 def test_the_version(capsys: pytest.CaptureFixture[str]) -> None:

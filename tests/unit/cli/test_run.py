@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING
 import pytest
 import structlog
 
+from gateway.app.listening import CannotListen
 from gateway.app.process import Process
 from gateway.cli import main
 from gateway.observe.audit import AuditBroken
@@ -16,6 +17,10 @@ from tests.unit.app.settings import FULL, Directory
 if TYPE_CHECKING:
     from collections.abc import Iterator
     from pathlib import Path
+
+
+IN_USE = "gateway: cannot start: cannot listen on 127.0.0.1:1: Address already in use"
+MEND = "\n      = mend: "
 
 
 @pytest.fixture
@@ -47,8 +52,16 @@ def test_it_ends_as_asked(configuration: str, monkeypatch: pytest.MonkeyPatch) -
     ("fault", "said"),
     [
         (
-            OSError(98, "cannot listen on 127.0.0.1:1: Address already in use"),
-            "gateway: cannot start: cannot listen on 127.0.0.1:1: Address already in use\n",
+            CannotListen(98, "cannot listen on 127.0.0.1:1: Address already in use"),
+            f"{IN_USE}{MEND}end what listens there (`ss -ltnp` shows it), or give another address\n",
+        ),
+        (
+            CannotListen(5, "cannot listen on 127.0.0.1:1: Input/output error"),
+            f"gateway: cannot start: cannot listen on 127.0.0.1:1: Input/output error{MEND}give another address\n",
+        ),
+        (
+            PermissionError(13, "Permission denied", "/audit"),
+            f"gateway: cannot start: /audit cannot be used: permission denied{MEND}let this user open it, or correct the path\n",
         ),
         (OSError("odd"), "gateway: cannot start: odd\n"),
         (
@@ -64,7 +77,7 @@ def test_what_keeps_it_from_starting(
     monkeypatch: pytest.MonkeyPatch,
     capsys: pytest.CaptureFixture[str],
 ) -> None:
-    """One line, exit code 2."""
+    """What is wrong, and how to mend it; exit code 2."""
     code = run(configuration, monkeypatch, fault)
 
     assert 2 == code

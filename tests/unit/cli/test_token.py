@@ -90,8 +90,8 @@ def test_faults_are_told(tmp_path: Path, where: tuple[str, str], capsys: pytest.
     fails("--force", "keys", *where)
     assert 0 == run("keys", *where, "--force", "--algorithm", "EdDSA")
     fails("token keys", "mint", "--directory", str(tmp_path / "none"))
-    fails("Not a directory", "mint", "--directory", str(garbage))
-    fails("Not a directory", "keys", "--directory", str(garbage / "x"))
+    fails("cannot be used: not a directory", "mint", "--directory", str(garbage))
+    fails("cannot be used: not a directory", "keys", "--directory", str(garbage / "x"))
     fails("gateway token: ", "mint", *where, "--bind-certificate", str(garbage))
 
 
@@ -148,7 +148,7 @@ def test_a_token_comes_from_standard_input_as_well(
 
 
 @pytest.mark.parametrize(
-    ("content", "expected"), [(None, "is missing"), (b"no key", "PEM"), ("", "directory")]
+    ("content", "expected"), [(None, "there is no file"), (b"no key", "PEM"), ("", "directory")]
 )
 def test_a_key_that_is_none_is_said(
     content: bytes | str | None, expected: str, tmp_path: Path, capsys: pytest.CaptureFixture[str]

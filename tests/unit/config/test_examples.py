@@ -14,9 +14,13 @@ from tests.unit.config.writing import Authority, load_bytes, private_pem
 
 EXAMPLES = Path(__file__).parents[3] / "config"
 NAMES = sorted(file.name for file in EXAMPLES.glob("*.yaml"))
+UNSIGNED = "no `checkpoint_key` signs the audit log: whoever can write it can rewrite all of it unnoticed"
 WARNINGS = {
     "gateway.yaml": [],
-    "minimal.yaml": ["this backend is not verified: whoever listens on that port gets the prompts"],
+    "minimal.yaml": [
+        UNSIGNED,
+        "this backend is not verified: whoever listens on that port gets the prompts",
+    ],
     "redis.yaml": [],
 }
 
@@ -32,7 +36,7 @@ def directory(tmp_path: Path) -> Path:
     Authority(certs, "redis-ca").issue("gateway")
     clients.write("assertions.key", private_pem(ed25519.Ed25519PrivateKey.generate()))
     clients.write("checkpoints.key", private_pem(ed25519.Ed25519PrivateKey.generate()))
-    for name in ("secrets/admin-token", "secrets/llama-key"):
+    for name in ("secrets/admin-token", "secrets/llama-key", "secrets/revocations"):
         Authority.write(clients, f"../{name}", b"secret\n")
     Authority.write(clients, "../schemas/chat.json", b"{}")
     return tmp_path

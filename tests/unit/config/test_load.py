@@ -165,7 +165,7 @@ def test_relative_paths_are_relative_to_the_file(tmp_path: Path, monkeypatch: py
     """The directory that the gateway was started in does not matter."""
     (tmp_path / "etc").mkdir()
     (tmp_path / "etc" / "chat.json").write_text("{}")
-    (tmp_path / "etc" / "g.yaml").write_bytes(variant({"routes.0.schema": "chat.json"}))
+    (tmp_path / "etc" / "g.yaml").write_bytes(variant({"routes.0.schema": "chat.json", "audit": {}}))
     monkeypatch.chdir(tmp_path)
 
     loaded = load(Path("etc/g.yaml"), FixedClock())

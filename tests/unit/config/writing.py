@@ -45,6 +45,7 @@ MINIMAL: dict[str, object] = {
             "allow": [{"name": "users", "roles": ["user"]}],
         }
     ],
+    "audit": {"checkpoint_key": "checkpoint.key"},
 }
 REMOVED = object()
 
@@ -94,7 +95,11 @@ def load_variant(directory: Path, changes: dict[str, object]) -> Loaded:
 
 
 def load_bytes(directory: Path, data: bytes) -> Loaded:
-    """Load a configuration from bytes."""
+    """Load a configuration from bytes; the key that signs checkpoints lies beside it."""
+    key = directory / "checkpoint.key"
+    if not key.exists():
+        key.write_bytes(private_pem(ed25519.Ed25519PrivateKey.generate()))
+        key.chmod(0o600)
     file = directory / "gateway.yaml"
     file.write_bytes(data)
     return load(file, FixedClock())

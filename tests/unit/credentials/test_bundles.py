@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import ssl
 from base64 import b64encode, urlsafe_b64encode
 from pathlib import Path
 from typing import Any
@@ -13,13 +14,16 @@ from cryptography.hazmat.primitives.asymmetric import ed25519, rsa
 
 from gateway.credentials.bundles import MAX_BUNDLE_BYTES, MAX_ENTRIES, BundleError, parse_bundle, write_bundle
 from gateway.credentials.signing import Signer, generate_key
-from tests.pki import Ca
+from tests.pki import Ca, other_version, unread_names
 
 from .parts import NOW
 
 REFERENCE = Path(__file__).parents[4] / "shared/conformance/spiffe/bundle"
 ONE, TWO = Ca("one", NOW), Ca("two", NOW, key=rsa.generate_private_key(65537, 2048))
+WEAK = Ca("weak", NOW, key=rsa.generate_private_key(65537, 1024))  # noqa: S505 - on purpose
 SIGNER = Signer(generate_key("ES256"))
+UNREAD = Ca("u", NOW, more={x509.SubjectAlternativeName: (unread_names(x509.SubjectAlternativeName), False)})
+OTHER = other_version(ONE.der)
 KEY = {name: value for name, value in SIGNER.jwk.items() if name != "use"}
 
 
@@ -54,9 +58,12 @@ def test_entries_that_do_not_count() -> None:
             {"use": "x509-svid", "x5c": x5c(ONE.der, TWO.der)},
             {"use": "x509-svid", "x5c": [*x5c(ONE.der), 7]},
             {"use": "wit-svid", **KEY},
+            {"use": "wit-svid", "x5c": x5c(TWO.der)},
+            {"x5c": x5c(TWO.der)},
             KEY,
             {"use": 7},
             {"use": "jwt-svid", "kty": "EC", "crv": "secp256k1", "kid": "odd"},
+            {"use": "jwt-svid", **KEY, "alg": ["ES256"]},
         )
     )
 
@@ -94,6 +101,7 @@ def test_a_pem_file_is_a_bundle_of_authorities() -> None:
         (document(*[{} for _ in range(MAX_ENTRIES + 1)]), "more than"),
         (document({"use": "jwt-svid", **KEY, "d": "x"}), "publishes a secret"),
         (document({"use": "other", "kty": "oct"}), "publishes a secret"),
+        (document({"use": "x509-svid", "x5c": x5c(ONE.der), "d": "x"}), "publishes a secret"),
         (document({"use": "jwt-svid", **{k: v for k, v in KEY.items() if k != "kid"}}), "has no `kid`"),
         (document({"use": "jwt-svid", **KEY, "kid": ""}), "has no `kid`"),
         (document({"use": "jwt-svid", **KEY, "x": "AA"}), "wrong length"),
@@ -116,6 +124,11 @@ def test_a_pem_file_is_a_bundle_of_authorities() -> None:
             ),
             "is not RSA",
         ),
+        (document({"use": "x509-svid", "x5c": x5c(OTHER)}), "no certificate"),
+        (ssl.DER_cert_to_PEM_cert(OTHER).encode(), "no certificates in PEM form"),
+        (document({"use": "x509-svid", "x5c": x5c(UNREAD.der)}), "not that of an authority"),
+        (UNREAD.pem, "not that of an authority"),
+        (document({"use": "x509-svid", "x5c": x5c(WEAK.der)}), "2048 bits or more"),
         (document(spiffe_sequence=-1), "spiffe_sequence"),
         (document(spiffe_sequence=True), "spiffe_sequence"),
         (document(spiffe_refresh_hint="60"), "spiffe_refresh_hint"),

@@ -9,7 +9,7 @@ from cryptography.hazmat.primitives.asymmetric import ed25519, rsa
 
 from gateway.credentials.certificate_files import TlsError, read_authorities, read_lists, read_vouchers
 from gateway.credentials.files import MAX_CREDENTIAL_BYTES
-from tests.pki import DAY, Ca
+from tests.pki import DAY, Ca, other_version
 
 from .parts import NOW, FixedClock
 
@@ -82,6 +82,8 @@ def test_files_that_cannot_be_read(tmp_path: Path) -> None:
         read_authorities(write(tmp_path, "large.pem", b" " * (MAX_CREDENTIAL_BYTES + 1)), CLOCK)
     with pytest.raises(TlsError, match="has no certificates"):
         read_authorities(write(tmp_path, "ca.pem", b"hello"), CLOCK)
+    with pytest.raises(TlsError, match="has no certificates"):
+        read_authorities(write(tmp_path, "ca.pem", pem(other_version(ROOT.der))), CLOCK)
     with pytest.raises(TlsError, match="is no revocation list"):
         read_lists(write(tmp_path, "ca.crl", b"hello"), [], CLOCK)
 

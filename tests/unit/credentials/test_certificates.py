@@ -151,6 +151,9 @@ def test_everything_comes_back() -> None:
         (make("spiffe://example.org/%61", key_usage=usage()), URIS),
         (make("spiffe://example.org/a?b", key_usage=usage()), URIS),
         (make("spiffe://u@example.org:1/a", key_usage=usage()), URIS),
+        (make(ID, key_usage=usage(), key=rsa.generate_private_key(65537, 1024)), WEAK),  # noqa: S505
+        (make(ID, key_usage=usage(), is_authority=True), AUTHORITY),
+        (make(dns=tuple(f"{'a' * 60}.n{number}" for number in range(1000))), UNREADABLE),
         (make(ID), USAGE),
         (make(ID, key_usage=usage(critical=False)), USAGE),
         (make(ID, key_usage=usage(digital_signature=False, key_agreement=True)), USAGE),

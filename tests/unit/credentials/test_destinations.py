@@ -211,6 +211,10 @@ def test_the_client_reads_a_url_as_the_check_does(url: str) -> None:
         "https://127。0。0。1/",
         "https://idp。example/",
         "https://①②⑦.0.0.1/",
+        "https://idp.example/a b",
+        "https://idp.example/a\\b",
+        "https://idp.example/\u00e9",
+        "https://idp.example/" + "a" * 2029,
     ],
 )
 def test_bad_urls(url: str) -> None:

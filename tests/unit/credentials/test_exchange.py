@@ -255,6 +255,10 @@ async def test_a_caller_without_a_token_is_refused_or_vouched_for(provider: Prov
     assert isinstance(refusal, Refusal)
     assert "the caller has no token that could be exchanged" == refusal.note
     assert [] == provider.asked
+    # a gateway key stands in the same field, and is nobody else's business; nor is a token without a field
+    for who, shown in ((identity(token=None, key_id="k"), "gk_key"), (identity(), None)):
+        assert refusal == await asked.obtain(who, token=shown)
+    assert [] == provider.asked
 
     vouching = Asked(provider, subject="assertion")
     await vouching.obtain(identity(token=None), token=None)

@@ -409,6 +409,8 @@ def test_a_client_certificate_needs_its_key(pki: DevelopmentPki) -> None:
     """Half a pair is a mistake of the configuration, found when it is loaded."""
     with pytest.raises(TlsError):
         Fetcher(pki.clock, certificate=pki.directory / "idp.pem")
+    with pytest.raises(TlsError):
+        Fetcher(pki.clock, private_key=pki.directory / "idp.key")
 
 
 async def test_names_are_checked_by_address_and_by_certificate(

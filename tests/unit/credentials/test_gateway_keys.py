@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import errno
 from typing import TYPE_CHECKING
 
 import msgspec
@@ -113,6 +114,37 @@ def test_a_file_that_is_gone_has_no_keys(held: Held) -> None:
     write_records(held.path, records("a"))
     assert held.keys.reload()
     assert 1 == len(held.keys)
+
+
+def test_a_file_that_could_not_be_looked_at_is_looked_at_again(held: Held) -> None:
+    """What kept it from being read may pass without a change of the file: its keys must not outlive it."""
+    directory = held.path.parent
+    away = directory.with_name("away")
+    directory.rename(away)
+    directory.write_bytes(b"no directory")
+    assert not held.keys.reload()
+    assert (2, 1) == (len(held.keys), len(held.failures))
+    directory.unlink()
+    directory.mkdir()
+
+    assert held.keys.reload()
+    assert 0 == len(held.keys)
+
+
+def test_a_file_that_could_not_be_read_is_read_again(held: Held, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Without waiting for its next change: a key that is gone from it would live on."""
+
+    def starved(path: Path) -> bytes:
+        raise OSError(errno.EMFILE, "Too many open files", str(path))
+
+    write_records(held.path, records("b"))
+    with monkeypatch.context() as patched:
+        patched.setattr("gateway.credentials.gateway_keys.read_file", starved)
+        assert not held.keys.reload()
+    assert [f"{held.path}: Too many open files"] == held.failures
+
+    assert held.keys.reload()
+    assert held.keys.find("a" * 20) is None
 
 
 def test_a_broken_file_does_not_start(tmp_path: Path) -> None:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 from typing import TYPE_CHECKING
 
+import msgspec
 import pytest
 
 from gateway.credentials.jwk import MAX_SET_BYTES, JwksError, parse_set
@@ -52,6 +53,10 @@ def test_without_a_name_the_key_must_be_the_only_one() -> None:
     assert Keys(parse_set(key_set(ONE, EDWARDS))).find(None, "ES256") is not None
     assert Keys(parse_set(key_set(ONE, TWO))).find(None, "ES256") is None
     assert Keys().find(None, "ES256") is None
+    nameless = {name: value for name, value in EDWARDS.jwk.items() if name != "kid"}
+    both = Keys(parse_set(msgspec.json.encode({"keys": [nameless, ONE.jwk]})))
+    assert frozenset({"one"}) == both.kids
+    assert both.find(None, "EdDSA") is not None
 
 
 async def test_a_changed_file_is_read_once_per_window(path: Path) -> None:

@@ -250,6 +250,11 @@ def test_an_issuer_is_named_in_full_or_by_its_key() -> None:
     )
     assert fault([ROOT.issue(ID, more=bits(issuer=(nameless, False))).certificate, ROOT.certificate], None)
     assert fault([ROOT.issue(ID, more=bits(issuer=None)).certificate, ROOT.certificate], None)
+    keyless = Ca("root", NOW, more={x509.SubjectKeyIdentifier: None})
+    nothing = x509.AuthorityKeyIdentifier(None, None, None)
+    assert fault(
+        [keyless.issue(ID, more=bits(issuer=(nothing, False))).certificate, keyless.certificate], None
+    )
 
 
 @pytest.mark.parametrize(

@@ -261,6 +261,19 @@ async def test_keys_die_at_their_hard_age(provider: Provider) -> None:
         assert (False, None) == (keys.is_usable, keys.find("one", "ES256"))
 
 
+async def test_keys_die_whatever_goes_wrong(provider: Provider, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Even by a bug of ours that ends each look: what was proven by them is void as well."""
+    clock = FixedClock()
+    async with fetching(provider, clock, hard_age=60.0) as (keys, news):
+        await keys._renew()
+        monkeypatch.setattr("gateway.credentials.remote.parse_set", lambda _: [].pop())
+        clock.now += 60.0
+
+        with pytest.raises(IndexError):
+            await keys._renew()
+        assert (2, "keys-expired") == (keys.generation, news[-1].event)
+
+
 async def test_removed_keys_die_in_the_background(provider: Provider) -> None:
     """Nobody needs to ask: the loop notices that a key is gone, and tells whoever wants to know."""
     changed = asyncio.Event()

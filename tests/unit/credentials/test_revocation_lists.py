@@ -2,15 +2,20 @@
 
 from __future__ import annotations
 
+from base64 import b64encode
 from typing import TYPE_CHECKING, Any
 
 import pytest
 from cryptography import x509
+from cryptography.hazmat.primitives import hashes
 from cryptography.hazmat.primitives.asymmetric import ec, ed448
+from cryptography.hazmat.primitives.serialization import Encoding
 
 from gateway.core.refusal import Reason, Refusal, Source
 from gateway.credentials.authorities import Authorities
 from gateway.credentials.revocation_lists import (
+    BEGIN,
+    END,
     ListError,
     RevocationList,
     RevocationLists,
@@ -18,7 +23,7 @@ from gateway.credentials.revocation_lists import (
     links,
     parse_lists,
 )
-from tests.pki import DAY, Ca, usage
+from tests.pki import DAY, Ca, other_version, unread_names, usage
 
 from .parts import NOW
 
@@ -131,6 +136,7 @@ UNKNOWN = x509.UnrecognizedExtension(x509.ObjectIdentifier("1.2.3.4"), b"\x05\x0
         ({"entry": (UNKNOWN, True)}, "entry with a critical"),
         ({"begins": NOW + 60}, "not valid yet"),
         ({"begins": NOW - 3 * DAY}, "out of date"),
+        ({"over": hashes.SHA224()}, "a hash that is not accepted"),
         ({"key": ec.generate_private_key(ec.SECP256R1())}, "not signed by any"),
     ],
 )
@@ -165,19 +171,42 @@ def test_who_may_sign_a_list() -> None:
         read(ROOT.revoke(), signers=[BETWEEN])
 
 
+def test_a_list_is_of_the_authority_that_it_names() -> None:
+    """Another one may have the same key: who is meant is said by the name."""
+    twin = Ca("twin", NOW, key=ROOT.key)
+    lists = read(ROOT.revoke(BAD), signers=[twin, ROOT])
+
+    assert issuer_id(ROOT.certificate) == lists.lists[0].issuer
+    with pytest.raises(ListError, match="not signed"):
+        read(ROOT.revoke(BAD), signers=[twin])
+
+
 def test_garbage_is_no_list() -> None:
     """Neither nothing, nor something else, nor a broken one."""
-    for pem in (b"", ROOT.pem, b"-----BEGIN X509 CRL-----\nAAAA\n-----END X509 CRL-----\n"):
+    [good] = parse_lists(ROOT.revoke())
+    later = b64encode(other_version(good.public_bytes(Encoding.DER)))
+    for pem in (
+        b"",
+        ROOT.pem,
+        BEGIN + b"\n" + later + b"\n" + END,
+        b"-----BEGIN X509 CRL-----\nAAAA\n-----END X509 CRL-----\n",
+    ):
         with pytest.raises(ListError, match="no revocation list in PEM form"):
             parse_lists(pem)
 
 
 def test_an_unreadable_extension_refuses_the_list() -> None:
-    """A number that is none, signed nevertheless."""
+    """A number that is none, names of an unknown kind, signed nevertheless; likewise of who signs."""
     garbled = (x509.UnrecognizedExtension(x509.CRLNumber.oid, b"\x04\x01\x00"), False)
 
     with pytest.raises(ListError, match="cannot be read"):
         read(ROOT.revoke(number=None, more=[garbled]))
+    with pytest.raises(ListError, match="cannot be read"):
+        read(ROOT.revoke(more=[(unread_names(x509.IssuerAlternativeName), False)]))
+    names = (unread_names(x509.SubjectAlternativeName), False)
+    unread = Ca("unread", NOW, more={x509.SubjectAlternativeName: names})
+    with pytest.raises(ListError, match="not for revocation lists"):
+        read(unread.revoke(), signers=[unread])
 
 
 def test_the_newest_list_of_an_issuer_counts() -> None:

@@ -113,16 +113,16 @@ async def test_a_failing_source_keeps_the_last_good_bundle_until_its_hard_age() 
     source = Script()
     domain, clock, news, told = make(source, hard_age=600.0, refresh=60.0)
     await renew(domain)
-    for says in (Unavailable("timeout"), b"garbage"):
+    for says, pause in ((Unavailable("timeout"), REFRESH_WINDOW), (b"garbage", REFRESH_WINDOW * 2)):
         source.says = says
         clock.now += 100
         await renew(domain)
+        assert pause == domain.pause()
         assert (ONE.certificate,) == domain.authorities
-    assert REFRESH_WINDOW * 2 == domain.pause()
     clock.now += 350
     assert 45 < domain.pause() < 50
     clock.now += 50
-    assert () == domain.authorities
+    assert ((), None) == (domain.authorities, domain.find(SIGNER.kid, "ES256"))
     await renew(domain)
     assert [1, 2] == told
     source.says = bundle(TWO)
@@ -163,6 +163,10 @@ async def test_a_bundle_without_a_sequence_is_never_older() -> None:
     source.says = TWO.pem
     await renew(domain)
 
+    assert (TWO.certificate,) == domain.authorities
+    for data in (bundle(ONE, sequence=1), TWO.pem):
+        source.says = data
+        await renew(domain)
     assert (TWO.certificate,) == domain.authorities
 
 
@@ -214,13 +218,16 @@ async def test_it_stops_in_the_middle_of_a_look() -> None:
 
 
 async def test_a_bug_is_heard() -> None:
-    """What no source may raise ends the look loudly."""
+    """What no source may raise ends the look loudly; a bundle that dies meanwhile is told of all the same."""
     source = Script()
+    domain, clock, news, told = make(source, hard_age=600.0)
+    await renew(domain)
     source.says = RuntimeError("bug")
-    domain, *_ = make(source)
+    clock.now += 600
 
     with pytest.raises(RuntimeError, match="bug"):
         await renew(domain)
+    assert ([1, 2], "keys-expired") == (told, news[-1].event)
 
 
 async def test_files_are_read_when_they_change(tmp_path: Path) -> None:

@@ -53,6 +53,52 @@ def test_only_changes_are_read_and_failures_are_said_once(tmp_path: Path) -> Non
     assert [1, 2, 3, 3, 3] == made
 
 
+def test_what_cannot_be_used_yet_is_used_once_it_can(tmp_path: Path) -> None:
+    """Without another change: a revocation list of a clock that is ahead must not wait for the next one."""
+    file = tmp_path / "list"
+    file.write_text("1")
+    clock, said = [100], []
+
+    def make() -> str:
+        text = file.read_text()
+        if clock[0] < int(text):
+            raise ValueError("is not valid yet")
+        return text
+
+    watched = Watched("list", [file], make)
+    file.write_text("101")
+    looks = [watched.look(lambda name, failure: said.append(failure)) for _ in range(3)]
+    assert ([False] * 3, "1", True, ["is not valid yet"]) == (looks, watched.value, watched.is_failing, said)
+    clock[0] = 101
+
+    assert watched.look(lambda name, failure: said.append(failure))
+    assert ("101", False, None) == (watched.value, watched.is_failing, said[-1])
+    assert not watched.look(lambda name, failure: said.append(failure))
+
+
+def test_another_change_and_another_reason_are_said(tmp_path: Path) -> None:
+    """The same fault of another file, and another fault of the same one."""
+    file = tmp_path / "list"
+    file.write_text("1")
+    why, said = [""], []
+
+    def make() -> str:
+        if why[0]:
+            raise ValueError(why[0])
+        return file.read_text()
+
+    watched = Watched("list", [file], make)
+    why[0] = "is stale"
+    for text in ("22", "333", "333"):
+        if text != file.read_text():
+            file.write_text(text)
+        assert not watched.look(lambda name, failure: said.append(failure))
+    why[0] = "is older"
+    assert not watched.look(lambda name, failure: said.append(failure))
+
+    assert ["is stale", "is stale", "is older"] == said
+
+
 def test_a_file_that_changes_while_it_is_read_is_read_again(tmp_path: Path) -> None:
     """The stamp is taken before reading."""
     file = tmp_path / "number"

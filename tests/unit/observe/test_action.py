@@ -8,7 +8,7 @@ import msgspec
 import pytest
 
 from gateway.core.revocation import Revocation, Target
-from gateway.observe.action import Action, action, utc
+from gateway.observe.action import Action, action, adjustment, utc
 from gateway.observe.audit import AuditLog
 from gateway.observe.chain import Kind, parse
 from gateway.observe.verify import verify
@@ -74,3 +74,18 @@ def test_actions_are_chained_among_records(tmp_path: Path) -> None:
     assert [Kind.RECORD, Kind.ACTION] * 3 == kinds
     assert (True, 3, 3) == (report.is_intact, report.records, report.actions)
     assert not verify(path).is_intact
+
+
+def test_what_was_forgiven_is_said_harmlessly() -> None:
+    """Whose limit, how much was asked for and taken; controls and surrogates of an operator's words are escapes."""
+    known = {"claim:team": "bl\u202eue", "model": "\ud800"}
+    line = adjustment(
+        "granted", "me", WALL, "a|b", "chat/tokens 9/day", known=known, asked=7, taken=0, reason="r"
+    )
+    read = msgspec.json.decode(line, type=Action)
+
+    assert b"\\u202e" in line
+    assert ("granted", "subject", "a|b", "chat/tokens 9/day", 7, 0, "r", "") == (
+        read.action, read.target, read.value, read.limit, read.asked, read.taken, read.reason, read.revocation,
+    )  # fmt: skip
+    assert {"claim:team": "bl\u202eue", "model": "\\ud800"} == read.known

@@ -11,7 +11,8 @@ from hypothesis import strategies as st
 
 from gateway.observe import verify as module
 from gateway.observe.audit import Signer
-from gateway.observe.chain import ChainBroken, Head, Kind, follow, link, parse, sign
+from gateway.observe.chain import MAX_LINE, ChainBroken, Head, Kind, follow, link, parse, sign
+from gateway.observe.journal import full_files
 from gateway.observe.verify import verify
 from tests.unit.observe.test_audit import KEY, filled
 
@@ -68,10 +69,9 @@ MOVED = "line number {} stands where {} must stand"
             lambda x: [*x[:2], x[2].replace(b'"2"', b'"9"'), *x[3:]],
             [(3, "the content does not fit its hash")],
         ),
-        (lambda x: [*x[:-1], x[-1][:-1]], [(8, "the content does not fit its hash")]),
         (lambda x: [x[0][:-1] + b" \n", *x[1:]], [(1, "the content does not fit its hash")]),
     ],
-    ids=["deleted", "first deleted", "swapped", "repeated", "empty", "other", "edited", "no end", "space"],
+    ids=["deleted", "first deleted", "swapped", "repeated", "empty", "other", "edited", "space"],
 )
 def test_tampering_is_found_where_it_is(
     path: Path,
@@ -87,9 +87,9 @@ def test_tampering_is_found_where_it_is(
 def test_any_single_byte_edit_is_found(
     log: list[bytes], tmp_path_factory: pytest.TempPathFactory, data: st.DataObject
 ) -> None:
-    """Wherever and whatever: the chain alone finds it, without a key."""
+    """Whatever it is: the chain alone finds it, without a key. Without its end the last line is just cut off."""
     content = bytearray(b"".join(log))
-    place = data.draw(st.integers(0, len(content) - 1))
+    place = data.draw(st.integers(0, len(content) - 2))
     content[place] = data.draw(st.integers(0, 255).filter(lambda byte: byte != content[place]))
     path = tmp_path_factory.mktemp("edit") / "a.jsonl"
     path.write_bytes(content)
@@ -185,6 +185,47 @@ def test_full_files_are_part_of_the_log(path: Path) -> None:
     problem = (verify(path).problems or [])[0]
 
     assert ("a.jsonl.000000000003", 1, MOVED.format(3, 2)) == (problem.file, problem.line, problem.what)
+
+
+def test_a_line_that_is_not_finished_is_none(path: Path, log: list[bytes]) -> None:
+    """Being written, or torn by a crash, at the very end: said, not counted. Anywhere else it is damage."""
+    path.write_bytes(b"".join(log)[:-1])
+    report = verify(path, PUBLIC)
+    path.rename(path.with_name("a.jsonl.000000000008"))
+    path.touch()
+    inside = [(problem.line, problem.what) for problem in verify(path, PUBLIC).problems or ()]
+    path.write_bytes(b"".join(log) + b"x" * (MAX_LINE + 1))
+    path.with_name("a.jsonl.000000000008").unlink()
+
+    assert (True, 7, len(log[-1]) - 1) == (report.is_intact, report.last, report.torn)
+    assert [(8, "the content does not fit its hash")] == inside
+    assert [9] == [problem.line for problem in verify(path, PUBLIC).problems or ()]  # longer than any line
+
+
+def test_a_log_that_is_set_aside_meanwhile_is_read_once(path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """The file that was being written has become a full one, and another one was begun."""
+    filled(path, 2, signer=SIGNER)
+
+    def look(asked: Path) -> list[Path]:
+        filled(path, 1, signer=SIGNER, max_bytes=1)
+        return full_files(asked)
+
+    monkeypatch.setattr(module, "full_files", look)
+    report = verify(path, PUBLIC)
+
+    assert (None, 5, 1) == (report.problems or None, report.lines, report.files)
+
+
+def test_a_log_whose_next_file_is_not_yet_begun_is_read(
+    path: Path, log: list[bytes], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Its writer has renamed the full one just now. If nobody begins the next one, it is missing."""
+    path.with_name("a.jsonl.000000000008").write_bytes(b"".join(log))
+    with pytest.raises(FileNotFoundError):
+        verify(path)
+    monkeypatch.setattr(module.time, "sleep", lambda _: path.touch())
+
+    assert (8, None) == ((report := verify(path)).lines, report.problems or None)
 
 
 def test_the_number_of_problems_is_bounded(path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

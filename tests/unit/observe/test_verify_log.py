@@ -3,16 +3,18 @@
 from __future__ import annotations
 
 import os
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import msgspec
 import pytest
 
+from gateway.observe import verify_log as module
 from gateway.observe.audit import AuditLog, Signer
-from gateway.observe.chain import ChainBroken, Head, Kind, parse
-from gateway.observe.chains import end_of, worker_file, worker_files
-from gateway.observe.journal import AuditBroken
+from gateway.observe.chain import ChainBroken, Head, Kind, link, parse
+from gateway.observe.chains import STARTED, end_of, worker_file, worker_files
+from gateway.observe.journal import AuditBroken, full_files
 from gateway.observe.ledger import Ledger
+from gateway.observe.verify import verify
 from gateway.observe.verify_log import verify_log
 from tests.unit.observe.exchanges import ManualClock
 from tests.unit.observe.test_audit import KEY
@@ -20,13 +22,17 @@ from tests.unit.observe.test_audit import KEY
 if TYPE_CHECKING:
     from pathlib import Path
 
+    from gateway.observe.verify import Report
+
 PUBLIC = KEY.public_key()
 SIGNER = Signer(KEY, "k")
+NO_WORKERS = "this is a worker's chain, but the gateway's chain says nothing of workers"
+LATE = "it ends long before the workers' chains: something was cut off, or this is another chain"
 
 
-def records(path: Path, count: int, *, signer: Signer | None = SIGNER) -> Head:
+def records(path: Path, count: int, *, signer: Signer | None = SIGNER, **options: Any) -> Head:
     """Append records to a chain; return where it ends."""
-    log = AuditLog(path, clock=ManualClock(), signer=signer)
+    log = AuditLog(path, **{"clock": ManualClock(), "signer": signer} | options)
     for number in range(count):
         log.append(b'{"n":%d}' % number)
     assert log.close()
@@ -73,12 +79,13 @@ def test_all_chains_are_one_log(log: Path) -> None:
 
 
 def test_one_chain_is_a_log(tmp_path: Path) -> None:
-    """Without workers nothing is different."""
+    """Without workers nothing is different; a worker's file that was never written to is no chain."""
     path = tmp_path / "gateway.jsonl"
     records(path, 2)
+    worker_file(path, 1).touch()
     report = verify_log(path, PUBLIC)
 
-    assert (True, ["gateway.jsonl"], 0) == (report.is_intact, list(report.chains), report.statements)
+    assert (True, 2, 0) == (report.is_intact, len(report.chains), report.statements)
 
 
 @pytest.mark.parametrize("is_signed", [True, False])
@@ -148,6 +155,7 @@ def test_a_crashed_worker_is_vouched_for(tmp_path: Path) -> None:
     assert [
         ("gateway.jsonl", "there is no checkpoint signed by this key"),
         ("gateway.1.jsonl", "there is no checkpoint signed by this key"),
+        ("gateway.1.jsonl", NO_WORKERS),
     ] == unsigned
     assert [] == what(path)
 
@@ -167,6 +175,215 @@ def test_a_stranger_s_chain_is_found(log: Path) -> None:
     records(worker_file(log, 9), 2, signer=None)
 
     assert [("gateway.9.jsonl", "there is no checkpoint signed by this key")] == what(log)
+
+
+def test_a_forged_statement_vouches_for_nothing(log: Path) -> None:
+    """Who can write, but not sign, adds one: for a chain that never was, and over a signed one."""
+    records(worker_file(log, 9), 2, signer=None)
+    state(log, signer=None)
+    invented = what(log)
+    file = worker_file(log, 1)
+    file.unlink()
+    for _ in range(2):  # ends at lines 4 and 8, as what is stated and signed
+        records(file, 4, signer=None)
+        state(log, signer=None)
+
+    assert [("gateway.9.jsonl", "there is no checkpoint signed by this key")] == invented
+    assert {
+        ("gateway.jsonl", "line number 4 of gateway.1.jsonl was stated before, as another line"),
+        ("gateway.jsonl", "line number 8 of gateway.1.jsonl was stated before, as another line"),
+        ("gateway.1.jsonl", "this is not the line that was stated for its number"),
+        ("gateway.9.jsonl", "there is no checkpoint signed by this key"),
+    } == set(what(log))
+
+
+def test_an_added_statement_does_not_count(log: Path) -> None:
+    """Nobody has signed it, so nobody can rely on it; a restart goes on behind it and signs."""
+    state(log, signer=None)
+    counts = [verify_log(log, PUBLIC).statements, verify_log(log).statements]
+    state(log)
+
+    assert [2, 3, 4] == [*counts, verify_log(log, PUBLIC).statements]
+
+
+@pytest.mark.parametrize("name", ["", ".", "../gateway.1.jsonl", "/dev/null", "gateway.jsonl"])
+def test_a_statement_opens_no_file(log: Path, name: str) -> None:
+    """Whatever name it gives: only what lies there as a worker's chain is read."""
+    ledger = Ledger(log, clock=ManualClock())
+    ledger.write({name: Head(1)})
+    ledger.close()
+
+    assert [(name, "the file of this worker's chain is missing")] == what(log)
+
+
+def test_a_statement_of_another_format_is_no_other_event(log: Path) -> None:
+    """What it says is unknown, so nothing is proven."""
+    ledger = Ledger(log, clock=ManualClock(), signer=SIGNER)
+    ledger.note("chains", more=1)
+    ledger.write({})
+    ledger.close()
+
+    assert [("gateway.jsonl", "this statement cannot be read")] == what(log)
+
+
+def test_a_chain_that_begins_after_its_statement_is_found(log: Path) -> None:
+    """Pruning takes the oldest lines, not those that were stated last: this is another chain's end, or forged."""
+    file = worker_file(log, 1)
+    file.unlink()
+    head = records(file, 20, signer=None)
+    lines = file.read_bytes().splitlines(keepends=True)
+    file.write_bytes(b"".join(lines[10:]))
+    state(log, signer=None)  # and a forged statement of it
+
+    assert 20 == head.seq
+    assert [
+        ("gateway.1.jsonl", "the chain begins at line number 11, after the last that was stated")
+    ] == what(log, is_pruned=True)
+
+
+@pytest.fixture
+def owned(tmp_path: Path) -> Path:
+    """A log of two workers whose chains say whose they are, at ten past; they end at a quarter past."""
+    path = tmp_path / "gateway.jsonl"
+    for at in (600.0, 900.0):
+        for number in (1, 2):
+            records(worker_file(path, number), 3, clock=ManualClock(at), is_worker=True)
+        ledger = Ledger(path, clock=ManualClock(at), signer=SIGNER)
+        ledger.note(STARTED)
+        ledger.write({file.name: end_of(file) for file in worker_files(path)})
+        ledger.close()
+    return path
+
+
+def test_each_file_of_a_worker_says_whose_it_is(tmp_path: Path) -> None:
+    """The first line and after every rotation, signed at once; so it is proven before anything is stated."""
+    path = worker_file(tmp_path / "gateway.jsonl", 1)
+    chain = AuditLog(path, clock=ManualClock(), signer=SIGNER, max_bytes=500, is_worker=True)
+    for number in range(3):
+        chain.append(b'{"n":%d}' % number)
+        assert chain._write([chain._spool._lines.popleft()])
+    firsts = [parse(file.read_bytes().splitlines(keepends=True)[0]) for file in full_files(path)]
+
+    assert chain.close()
+    assert 3 == len(firsts)
+    assert {b'{"event":"worker","file":"gateway.1.jsonl"}'} == {line.payload for line in firsts}
+    assert (0, True) == ((report := verify(path, PUBLIC)).unsigned, report.is_intact)
+
+
+def test_a_worker_s_chain_is_no_gateway_s(owned: Path) -> None:
+    """Put in its place it hides the statements, and with them the others."""
+    fine = what(owned)
+    owned.write_bytes(worker_file(owned, 1).read_bytes())
+    beside = what(owned)
+    for number in (1, 2):
+        worker_file(owned, number).unlink()
+
+    assert [] == fine
+    is_worker = ("gateway.jsonl", "this is the chain of a worker, not the gateway's")
+    assert [is_worker, is_worker, ("gateway.1.jsonl", NO_WORKERS), ("gateway.2.jsonl", NO_WORKERS)] == beside
+    assert [is_worker, is_worker] == what(owned)
+
+
+def test_exchanged_chains_that_nobody_stated_are_found(tmp_path: Path) -> None:
+    """Each says whose it is."""
+    path = tmp_path / "gateway.jsonl"
+    ledger = Ledger(path, clock=ManualClock(), signer=SIGNER)
+    ledger.note(STARTED)
+    ledger.write({})
+    ledger.close()
+    for number in (1, 2):
+        records(worker_file(path, number), 3, is_worker=True)
+    fine = what(path)
+    worker_file(path, 1).rename(tmp_path / "held")
+    worker_file(path, 2).rename(worker_file(path, 1))
+    (tmp_path / "held").rename(worker_file(path, 2))
+
+    assert [] == fine
+    other = "this is the chain of another worker"
+    assert [("gateway.1.jsonl", other), ("gateway.2.jsonl", other)] == what(path)
+
+
+@pytest.mark.parametrize("payload", [b'{"event":"worker"}', b'{"event":"worker","file":1}'])
+def test_an_owner_that_is_none_is_another(owned: Path, payload: bytes) -> None:
+    """Whatever an event of that name says, it must say whose chain it is."""
+    file = worker_file(owned, 1)
+    with file.open("ab") as chain:
+        chain.write(link(end_of(file), Kind.EVENT, payload)[1])
+
+    assert [("gateway.1.jsonl", "this is the chain of another worker")] == what(owned)
+
+
+def test_a_start_that_nobody_signed_is_none(owned: Path) -> None:
+    """Another chain of this gateway, with a forged word about workers: it does not hide what was stated."""
+    owned.unlink()
+    records(owned, 1, clock=ManualClock(900.0))
+    ledger = Ledger(owned, clock=ManualClock(900.0))
+    ledger.note(STARTED)
+    ledger.write({})
+    ledger.close()
+
+    assert [("gateway.1.jsonl", NO_WORKERS), ("gateway.2.jsonl", NO_WORKERS)] == what(owned)
+
+
+@pytest.mark.parametrize(
+    ("kind", "payload"),
+    [
+        (Kind.EVENT, b"[]"),
+        (Kind.EVENT, b'{"event":1}'),
+        (Kind.RECORD, b'{"event":"worker","file":"gateway.9.jsonl"}'),
+        (Kind.ACTION, b'{"event":"worker","file":"gateway.9.jsonl"}'),
+    ],
+)
+def test_other_lines_say_nothing_about_chains(owned: Path, kind: Kind, payload: bytes) -> None:
+    """Neither events that are none of ours, nor what a client or an operator may have a part in."""
+    for file in (owned, worker_file(owned, 1)):
+        with file.open("ab") as chain:
+            chain.write(link(end_of(file), kind, payload)[1])
+
+    assert [] == what(owned)
+
+
+def test_a_gateway_s_chain_cut_at_a_checkpoint_is_found(owned: Path) -> None:
+    """So that what was stated later is not looked up; but workers were heard long after it."""
+    owned.write_bytes(b"".join(owned.read_bytes().splitlines(keepends=True)[:3]))
+    at_five_minutes = what(owned)
+    records(worker_file(owned, 2), 1, clock=ManualClock(901.0), is_worker=True)
+
+    assert [] == at_five_minutes  # no more is promised: a statement may be as old
+    assert [("gateway.jsonl", LATE)] == what(owned)
+    assert [("gateway.jsonl", LATE)] == what(owned, is_signed=False)
+
+
+def test_a_log_that_goes_on_while_it_is_read_is_intact(owned: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Workers' chains are long: by their end the supervisor has signed once more."""
+    begun: list[Path] = []
+
+    def read(path: Path, *args: Any, **options: Any) -> Report:
+        if path == worker_file(owned, 1) and not begun:
+            begun.append(path)
+            records(path, 1, clock=ManualClock(1800.0), is_worker=True)
+            ledger = Ledger(owned, clock=ManualClock(1810.0), signer=SIGNER)
+            ledger.note("worker-lost", worker=1)
+            ledger.write({})
+            ledger.close()
+        return verify(path, *args, **options)
+
+    monkeypatch.setattr(module, "verify", read)
+
+    assert [] == what(owned)
+    assert begun
+
+
+@pytest.mark.parametrize("time", ["yesterday", "2023-11-14T22:13:20", "9999-99-99T00:00:00Z", None])
+def test_a_checkpoint_without_a_time_is_none(log: Path, time: str | None) -> None:
+    """Without a key anybody can write one: it is judged, and raises nothing."""
+    file = worker_file(log, 1)
+    with file.open("ab") as chain:
+        payload = msgspec.json.encode({"time": time, "key": "k", "signature": ""})
+        chain.write(link(end_of(file), Kind.CHECKPOINT, payload)[1])
+
+    assert [] == what(log, is_signed=False)
+    assert [("gateway.1.jsonl", "the checkpoint is not signed by this key")] == what(log)
 
 
 def test_full_files_belong_to_their_chain(tmp_path: Path) -> None:

@@ -132,6 +132,19 @@ async def test_what_cannot_be_taken_is_said_and_not_asked_for_again(
     } == one.asked[1]["setErrs"]
 
 
+async def test_nothing_that_waits_is_asked_for_once(
+    provider: tuple[Provider, str], world: World, ask: Asked
+) -> None:
+    """And once more if there is only a fault to be told: it would come again with every poll."""
+    one, url = provider
+    await poller(world, ask, url).poll()
+    assert 1 == len(one.asked)
+    one.waiting = {"bad": "garbage"}
+    await poller(world, ask, url).poll()
+
+    assert ({}, 3) == (one.waiting, len(one.asked))
+
+
 async def test_a_token_under_another_name_is_acknowledged_under_the_given_one(
     provider: tuple[Provider, str], world: World, ask: Asked
 ) -> None:
@@ -149,10 +162,10 @@ async def test_what_is_not_durable_is_not_acknowledged(
 ) -> None:
     """It is asked for again with the next poll."""
     one, url = provider
-    one.waiting = events(1)
+    one.waiting, one.page = events(3), 2
     world.sink.is_away = True
     await poller(world, ask, url).poll()
-    assert 1 == len(one.waiting)
+    assert (3, 1) == (len(one.waiting), len(one.asked))
     world.sink.is_away = False
     await poller(world, ask, url).poll()
 

@@ -80,6 +80,39 @@ async def test_what_is_not_taken_is_answered_with_a_code(
     assert {} == world.sink.held
 
 
+async def test_who_is_not_believed_is_told_what_is_asked_for(aiohttp_client: AiohttpClient) -> None:
+    """A 401 has a challenge (RFC 9110, section 15.5.2)."""
+    client = await served(aiohttp_client, World())
+    async with client.post("/signals/idp", data=b"x") as answer:
+        assert (401, 'Bearer realm="signals"') == (answer.status, answer.headers["WWW-Authenticate"])
+
+
+async def test_more_than_can_be_verified_at_once_comes_again(
+    aiohttp_client: AiohttpClient, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """503 at once, instead of a queue that strangers could make."""
+    world = World()
+    waiting, go_on = 0, asyncio.Event()
+    full = asyncio.Event()
+
+    async def slowly(_: object) -> None:
+        nonlocal waiting
+        waiting += 1
+        if waiting == MAX_WAITING:
+            full.set()
+        await go_on.wait()
+
+    monkeypatch.setattr(world.sink, "add", slowly)
+    client = await served(aiohttp_client, world)
+    first = [asyncio.ensure_future(send(client, signed(claims(jti=f"{n}")))) for n in range(MAX_WAITING)]
+    await full.wait()
+    more = await send(client, signed(claims()))
+    go_on.set()
+
+    assert 503 == more[0]
+    assert {202} == {(await each)[0] for each in first}
+
+
 async def test_a_body_without_end_is_not_read(aiohttp_client: AiohttpClient) -> None:
     """More than a token can be is refused while it arrives."""
     client = await served(aiohttp_client, World())

@@ -59,6 +59,7 @@ async def test_a_revoked_session_voids_what_was_issued_before() -> None:
         (CAEP + "device-compliance-change", {"current_status": "compliant"}, None),
         (CAEP + "risk-level-change", {"current_level": "HIGH"}, "reauthenticate"),
         (CAEP + "risk-level-change", {"current_level": "odd"}, "reauthenticate"),
+        (CAEP + "risk-level-change", {"current_level": ["LOW"]}, "reauthenticate"),
         (CAEP + "risk-level-change", {"current_level": "LOW"}, None),
         (RISC + "account-disabled", {"reason": "hijacking"}, "lock"),
         (RISC + "account-purged", {}, "lock"),
@@ -140,6 +141,11 @@ async def test_what_must_be_durable_is_not_acknowledged_before() -> None:
         (signed(claims(), alg=None), "invalid_key"),
         (signed(claims(), kid="unknown"), "invalid_key"),
         (signed(claims(), kid=7), "invalid_key"),
+        (signed(claims(), kid=["a"]), "invalid_key"),
+        (signed(claims(), alg=["ES256"]), "invalid_key"),
+        (b"e30x." + signed(claims()).partition(b".")[2], "invalid_request"),
+        (signed(claims(iat=-1)), "invalid_request"),
+        (signed(claims(jti="j" * 513)), "invalid_request"),
         (signed(claims())[:-8] + b"AAAAAAAA", "invalid_key"),
         (signed(claims(aud="https://another.example.org")), "invalid_audience"),
         (signed(claims(aud=None)), "invalid_audience"),
@@ -224,6 +230,40 @@ async def test_garbage_is_rejected_and_nothing_else(token: bytes) -> None:
     """Whatever arrives is taken, or rejected with a code; no other exception exists."""
     with pytest.raises(Rejected):
         await World().receiver.take(token)
+
+
+async def test_algorithms_of_the_transmitter_alone_count() -> None:
+    """Whatever other keys its set has; a token without a key id is of its one key."""
+    world = World()
+    edwards = signer("EdDSA")
+    world.keys.replace(signer(), edwards)
+    with pytest.raises(Rejected, match="invalid_key"):
+        await world.receiver.take(
+            edwards.sign(claims(), {"typ": "secevent+jwt", "alg": "EdDSA", "kid": edwards.kid})
+        )
+
+    assert "event-1" == await world.receiver.take(signed(claims(), kid=None))
+
+
+@pytest.mark.parametrize("moment", [-1, 253_402_300_800, 10**30, True, "1", None])
+async def test_an_event_without_a_date_happened_when_it_was_said(moment: object) -> None:
+    """What is no date dates nothing: neither far in the past, where it would void nobody, nor ahead."""
+    world = World()
+    await world.receiver.take(signed(claims(event={"event_timestamp": moment})))
+    [one] = world.sink.held.values()
+
+    assert (NOW, NOW) == (one.at, one.issued_before)
+
+
+@pytest.mark.parametrize(
+    "kind", ["session", "https://example.org/a", CAEP + "a b", CAEP + "\u00e9", CAEP + "a\nb"]
+)
+async def test_an_event_that_nobody_knows_has_no_name(kind: str) -> None:
+    """Nothing of it is written into the log."""
+    world = World()
+    await world.receiver.take(signed(claims(kind)))
+
+    assert [("signal-none", {"transmitter": TRANSMITTER, "kind": "unknown"})] == world.said
 
 
 async def test_keys_of_the_transmitter_alone_count() -> None:

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from math import inf
+
 import httptools
 import pytest
 from hypothesis import given
@@ -75,6 +77,31 @@ def test_a_request_without_a_body_names_no_type() -> None:
 def test_the_query_goes_along() -> None:
     """As it came: it was bounded and judged before."""
     assert b"POST /v1/a?b=c&d HTTP/1.1\r\n" == outgoing(path="/v1/a", query="b=c&d")[0]
+
+
+@pytest.mark.parametrize(
+    ("said", "seconds"),
+    [
+        (b"600", 600.0),
+        (b"0.5", 0.5),
+        (b"0", inf),
+        (b"-1", inf),
+        (b"None", inf),
+        (b"1e9", inf),
+        (b"nan", inf),
+        (b"1" * 400, inf),
+        (b"", inf),
+    ],
+)
+def test_a_client_says_how_long_it_waits(said: bytes, seconds: float) -> None:
+    """As the openai and anthropic clients do; nonsense says nothing."""
+    headers = {b"x-stainless-read-timeout": said}
+    call = Call(ID, "POST", "/v1/chat/completions", "", headers, PEER, NoBody())
+    vetted = issue_vetted(issue_entry(PERMIT.identity, PERMIT.route), Prompt("tiny"), b"{}", b"")
+    outbound = prepare(call, PERMIT, vetted, CREDENTIAL)
+
+    assert seconds == outbound.patience
+    assert b"stainless" not in outbound.headers
 
 
 NAMES = st.sampled_from(

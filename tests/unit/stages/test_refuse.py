@@ -127,11 +127,19 @@ def test_unavailable_says_when_to_come_back() -> None:
 
 def test_identified_callers_read_their_limits() -> None:
     """RateLimit fields are structured lists; a concurrency limit has no window."""
-    refusal = Refusal(Reason.RATE_EXCEEDED, retry_after=3.0, limits=(RATE, CONCURRENT))
+    refusal = Refusal(Reason.RATE_EXCEEDED, retry_after=12.0, limits=(RATE, CONCURRENT))
     _, headers, _, _ = render(refusal, ALICE)
 
     assert '"per-minute";q=60;w=60, "concurrent";q=4;qu="concurrent-requests"' == headers["RateLimit-Policy"]
     assert '"per-minute";r=0;t=12, "concurrent";r=0' == headers["RateLimit"]
+
+
+def test_a_reset_does_not_lie_behind_the_wait() -> None:
+    """A limit that fills up steadily has more before it is whole: `t` says when, no later than `Retry-After`."""
+    refusal = Refusal(Reason.RATE_EXCEEDED, retry_after=2.5, limits=(RATE,))
+    _, headers, _, _ = render(refusal, ALICE)
+
+    assert ("3", '"per-minute";r=0;t=3') == (headers["Retry-After"], headers["RateLimit"])
 
 
 @pytest.mark.parametrize("identity", [None, ANONYMOUS])

@@ -9,7 +9,7 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from gateway.core.refusal import Reason, Refusal
+from gateway.core.refusal import Reason, Refusal, Refused
 from gateway.core.route import Bounds
 from gateway.wire.driver import Gate
 from gateway.wire.reader import MAX_PIPELINED, MAX_SLACK_PER_BYTE, MAX_TRAILERS
@@ -622,7 +622,7 @@ async def test_empty_lines_are_not_remembered_as_a_head() -> None:
 
 async def test_digits_of_a_known_head_are_read_strictly() -> None:
     """No sign, no leading zero, no more than ten: those go through llhttp, which refuses or takes them."""
-    for odd in (b"+3", b"0003", b"3 ", b"99999999999", b"3\r\nContent-Length: 3", b"-1"):
+    for odd in (b"", b"+3", b"0003", b"3 ", b"99999999999", b"3\r\nContent-Length: 3", b"-1"):
         raw = post(b"abc")
         line, _ = await exchange(raw, raw.replace(b"Length: 3", b"Length: " + odd))
         plain, _ = await exchange(raw.replace(b"Length: 3", b"Length: " + odd))
@@ -735,6 +735,30 @@ async def test_known_heads_cut_at_every_offset(stream: bytes) -> None:
 DISTRUSTED = Refusal(Reason.CERTIFICATE_REVOKED)
 
 
+async def test_a_cut_is_meant_for_one_reply() -> None:
+    """One that has ended, or another client's, cuts nobody; a client that does not read is reset."""
+    line, other = Line(), Line()
+    line.wait_for = other.wait_for = asyncio.get_running_loop().create_future()
+    downstream, transport = connect(make_service(line))
+    elsewhere, _ = connect(make_service(other))
+    downstream.data_received(GET)
+    elsewhere.data_received(GET)
+    mine, theirs = downstream._reply, elsewhere._reply
+    assert mine is not None
+    assert theirs is not None
+    downstream.cut(theirs, Refused(DISTRUSTED))
+    missed = list(line.refused)
+    downstream.pause_writing()
+    downstream.cut(mine, Refused(DISTRUSTED))
+
+    assert ([], ["certificate-revoked"]) == (missed, line.refused)
+    assert transport.was_aborted
+
+    downstream.cut(mine, Refused(DISTRUSTED))
+
+    assert ["certificate-revoked"] == line.refused
+
+
 async def test_a_distrusted_client_is_cut_off() -> None:
     """The running line gets the refusal at once, what waits behind it is never served."""
     line = Line()
@@ -769,10 +793,13 @@ async def test_a_distrusted_client_that_says_nothing_is_closed() -> None:
     deaf.distrust(DISTRUSTED)
     idle.data_received(GET[10:])
     await turn()
+    lingering, still_open = connect(make_service(Line()))
+    lingering.distrust(DISTRUSTED)
 
     assert (True, False, b"") == (quiet.is_closing(), quiet.was_aborted, bytes(quiet.written))
     assert silent.was_aborted
     assert idle.is_ending
+    assert (True, False) == (lingering.is_ending, still_open.is_closing())
     assert (None, None) == (idle.transport_info("peername"), deaf.transport_info("peername"))
 
 

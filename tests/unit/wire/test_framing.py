@@ -164,3 +164,42 @@ def test_a_character_that_may_stand_as_it_is_has_no_second_spelling(character: s
     escaped = f"/v1/models/secret%{ord(character):02X}predict".encode()
 
     assert isinstance(framing.parse_target(escaped), Refusal)
+
+
+@pytest.mark.parametrize(
+    ("data", "start", "expected"),
+    [
+        (b": 12\r", 2, (12, 4)),
+        (b"7", 0, (7, 1)),
+        (b"0", 0, (0, 1)),
+        (b"05", 0, (0, 1)),
+        (b"+5", 0, (0, 0)),
+        (b"5 ", 0, (5, 1)),
+        (b"\xb25", 0, (0, 0)),
+        (b"9999999999", 0, (9_999_999_999, 10)),
+        (b"99999999999", 0, (9_999_999_999, 10)),
+        (b"", 0, (0, 0)),
+    ],
+)
+def test_a_number_at_a_place(data: bytes, start: int, expected: tuple[int, int]) -> None:
+    """One to ten digits without a leading zero; what follows them is the caller's to compare."""
+    assert expected == framing.leading_number(data, start)
+
+
+@pytest.mark.parametrize(
+    ("head", "expected"),
+    [
+        (b"a\r\nContent-Length: 12\r\nb: c\r\n\r\n", (b"a\r\nContent-Length: ", b"\r\nb: c\r\n\r\n")),
+        (b"a\r\ncontent-length: 0\r\n\r\n", (b"a\r\ncontent-length: ", b"\r\n\r\n")),
+        (b"a\r\nb: content-length: 1\r\n\r\n", (b"a\r\nb: content-length: 1\r\n\r\n", b"")),
+        (b"a\r\nCONTENT-LENGTH: 1\r\n\r\n", None),
+        (b"a\r\nContent-Length:1\r\n\r\n", None),
+        (b"a\r\nContent-Length: 1 \r\n\r\n", None),
+        (b"a\r\nContent-Length: 1\r\nContent-Length: 1\r\n\r\n", None),
+    ],
+)
+def test_a_head_is_split_only_where_its_length_is_certain(
+    head: bytes, expected: tuple[bytes, bytes] | None
+) -> None:
+    """One field, spelled as everybody does; or none at all."""
+    assert expected == framing.split_at_length(head, head.lower())

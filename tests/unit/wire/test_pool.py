@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import ssl
+from dataclasses import replace
 from ipaddress import ip_network
 from types import SimpleNamespace
 from typing import Any, cast, final
@@ -16,8 +17,11 @@ from gateway.core.refusal import Refused
 from gateway.core.route import Bounds
 from gateway.wire.driver import Driver
 from gateway.wire.pool import BackendSettings, EndpointSettings, Pool
+from tests.doubles.line import Line
+from tests.unit.stages.authorize.material import an_identity
 from tests.unit.wire.parts import FakeTransport, turn
 
+ROUTE = replace(Line().route, priorities={"urgent": 5, "batch": -5})
 OK = b"HTTP/1.1 200 OK\r\nContent-Length: 2\r\n\r\nok"
 GET = Outbound("b", b"GET / HTTP/1.1\r\n", b"", b"", is_idempotent=True)
 POST = Outbound("b", b"POST / HTTP/1.1\r\n", b"", b"{}")
@@ -97,12 +101,20 @@ class _Loop:
 class Call:
     """One `Pool.open`, driven as the line is."""
 
-    def __init__(self, pool: Pool, outbound: Outbound = GET, bounds: Bounds | None = None) -> None:
+    def __init__(
+        self,
+        pool: Pool,
+        outbound: Outbound = GET,
+        bounds: Bounds | None = None,
+        caller: str = "a",
+        roles: frozenset[str] = frozenset(),
+    ) -> None:
         self.answer: Any = None
         self.reason = ""
         self.note = ""
         self.ends: list[BaseException | None] = []
-        permit = cast("Any", SimpleNamespace(route=SimpleNamespace(bounds=bounds or Bounds())))
+        route = replace(ROUTE, bounds=bounds or Bounds())
+        permit = cast("Any", SimpleNamespace(route=route, identity=an_identity(*roles, key=caller)))
         self.driver = Driver(self._run(pool, outbound, permit), self.ends.append)
         self.driver.resume()
 
@@ -144,12 +156,46 @@ async def test_more_than_the_bound_is_refused() -> None:
     """Connections that are being made are counted."""
     network = Network({})
     network.hold = asyncio.get_running_loop().create_future()
-    pool = make(network, connections=2)
+    pool = make(network, connections=2, queue=0)
     calls = [Call(pool) for _ in range(3)]
     await turn()
 
     assert ["", "", "backend-busy"] == [each.reason for each in calls]
     assert {"e": 2} == pool.connections()
+
+
+async def test_who_waits_goes_by_the_priority_of_its_roles() -> None:
+    """And then by turns; the client's own patience counts."""
+    network = Network({})
+    pool = make(network, requests=1)
+    first = Call(pool)
+    impatient = Outbound("b", b"GET / HTTP/1.1\r\n", b"", b"", patience=0.0)
+    gone = Call(pool, impatient)
+    low = Call(pool, roles=frozenset({"batch"}))
+    plain = [Call(pool, caller="b"), Call(pool, caller="b"), Call(pool, caller="c")]
+    high = Call(pool, roles=frozenset({"batch", "urgent"}))
+    calls = [first, high, plain[0], plain[2], plain[1], low]
+    for number, each in enumerate(calls, 1):
+        assert [None] * (len(calls) - number + 1) == [call.answer for call in calls[number - 1 :]]
+        await answer(network)
+        assert 200 == each.answer.status
+
+    assert ("backend-busy", "waited for too long") == (gone.reason, gone.note)
+
+
+async def test_a_busy_endpoint_is_passed_over() -> None:
+    """As long as another one has room."""
+    network = Network({})
+    pool = make(network, *[EndpointSettings(name, name, 80, name) for name in "xy"], connections=1)
+    for _ in range(2):
+        Call(pool)
+        await turn(12)
+    await answer(network)  # of the second one: now it is the first one's turn
+    third = Call(pool)
+    await answer(network)
+
+    assert "y" == third.answer.endpoint
+    assert {"x": 1, "y": 1} == pool.connections()
 
 
 async def test_endpoints_take_turns() -> None:
@@ -441,6 +487,7 @@ async def test_a_renewed_context_is_used_from_now_on() -> None:
     assert [True, True, True, False] == [one.was_aborted for one in network.transports]
     assert {"e": 1} == pool.connections()
     assert new is pool._endpoints["b"][0]._tls
+    assert set() == pool._endpoints["b"][0]._retired  # nothing is kept of what has ended
     pool.close()
 
 

@@ -619,6 +619,30 @@ async def test_a_known_head_means_what_it_meant(
     assert primed.transport.is_closing() >= plain.transport.is_closing()
 
 
+@pytest.mark.parametrize("packets", [[OK + OK], [OK + b"x"], [OK[:-1], b"k" + OK], [OK[:-1], b"kx"]])
+async def test_more_than_a_known_head_announced_ends_the_connection(packets: list[bytes]) -> None:
+    """Its answer is whole; what follows is no answer to the next client."""
+    exchange = Exchange()
+    exchange.receive(OK)
+    exchange.ask(ASK)
+    exchange.receive(*packets)
+
+    assert (b"ok", True) == (exchange.sink.data, exchange.sink.is_finished)
+    assert 1 == len(exchange.endpoint.free_ones)  # after the first answer
+    assert exchange.transport.was_aborted
+
+
+async def test_an_interim_head_is_not_kept() -> None:
+    """It begins the bytes, but the answer is the one behind it."""
+    exchange = Exchange()
+    early = b"HTTP/1.1 103 Early Hints\r\nContent-Length: 5\r\n\r\n"
+    exchange.receive(early + OK)
+    exchange.ask(ASK)
+    exchange.receive(early + OK)
+
+    assert (b"ok", True, 200) == (exchange.sink.data, exchange.sink.is_finished, exchange.answer.status)
+
+
 async def test_heads_that_never_come_again_are_not_kept_for_ever() -> None:
     """A backend whose heads all differ costs a look at every answer no longer; every 64th is tried."""
     exchange = Exchange()
@@ -651,6 +675,7 @@ async def test_a_head_within_a_body_is_body(begun: bytes) -> None:
         exchange.receive(begun, OK, OK)
 
     assert primed.sink.data == plain.sink.data
+    assert primed.answer.headers == plain.answer.headers
     assert primed.sink.is_finished == plain.sink.is_finished
     assert primed.reason == plain.reason
     assert primed.transport.is_closing() == plain.transport.is_closing()

@@ -6,6 +6,8 @@ import os
 from typing import TYPE_CHECKING
 
 import pytest
+from cryptography import x509
+from cryptography.hazmat.primitives import hashes, serialization
 from cryptography.hazmat.primitives.asymmetric import dsa, ec, ed25519, rsa
 
 from gateway.config.checks.material import Files
@@ -17,6 +19,7 @@ from tests.unit.config.writing import (
     load_variant,
     messages,
     private_pem,
+    problems,
     warnings,
 )
 
@@ -201,6 +204,10 @@ def test_what_everybody_may_open_or_expires_soon_is_warned_of(authority: Authori
             },
             ["`private_key` without `certificate`"],
         ),
+        (
+            {"backends.local": {"endpoints": ["https://10.0.0.1"], "tls": {"ca": "none.pem"}}},
+            ["there is no file none.pem"],
+        ),
         ({"audit.path": "ca.pem/audit.jsonl"}, ["ca.pem is no directory"]),
         ({"audit.path": "."}, [". is no file"]),
         ({"audit.path": "new/deep/audit.jsonl"}, []),
@@ -217,6 +224,111 @@ def test_every_file_that_a_setting_names_is_looked_at(
     directory = str(authority.directory)
 
     assert expected == [message.replace(f"{directory} is", ". is") for message in said(authority, changes)]
+
+
+def test_who_may_open_a_key_that_signs_is_looked_at(authority: Authority) -> None:
+    """Whoever has it makes assertions."""
+    authority.write("ed.key", private_pem(ed25519.Ed25519PrivateKey.generate()), 0o644)
+
+    assert [f"every user of this machine may open {authority.directory}/ed.key"] == warnings(
+        authority.directory, {"assertions": {"private_key": "ed.key"}}
+    )
+
+
+def sequence(*parts: bytes) -> bytes:
+    """Put DER of at most 255 bytes together."""
+    content = b"".join(parts)
+    return b"\x30" + (b"\x81" if len(content) >= 0x80 else b"") + bytes([len(content)]) + content
+
+
+def test_a_list_that_never_ends_is_refused(authority: Authority) -> None:
+    """No tool writes one without nextUpdate, and RFC 5280 (section 5.1.2.5) wants it; others may."""
+    listed = x509.load_pem_x509_crl((authority.directory / "clients.crl").read_bytes())
+    signed = listed.tbs_certlist_bytes
+    signed = signed[3 if signed[1] == 0x81 else 2 :]  # the content alone
+    begins = signed.index(b"\x17\x0d") + 15  # behind thisUpdate, a UTCTime
+    assert b"\x17\x0d" == signed[begins : begins + 2]
+    algorithm = bytes.fromhex("300a06082a8648ce3d040302")  # ecdsa-with-SHA256
+    endless = sequence(signed[:begins], signed[begins + 15 :])
+    signature = authority.key.sign(endless, ec.ECDSA(hashes.SHA256()))
+    bits = b"\x03" + bytes([len(signature) + 1, 0]) + signature
+    der = sequence(endless, algorithm, bits)
+    made = x509.load_der_x509_crl(der).public_bytes(serialization.Encoding.PEM)
+    authority.write("clients.crl", made)
+
+    assert ["the revocation list clients.crl never says when it ends (nextUpdate)"] == said(authority)
+
+
+RANDOM = "head -c 32 /dev/urandom | base64"
+PAIR = "for development, `gateway certs init` and `gateway certs issue a{} make both; or correct the path"
+
+
+@pytest.mark.parametrize(
+    ("changes", "mends"),
+    [
+        (
+            {"server.tls": {"certificate": "a.pem", "private_key": "a.key", "client_ca": "b.pem"}},
+            [
+                *[PAIR.format(" --kind server`")] * 2,
+                "for development, `gateway certs init` makes authorities in certs/; or correct the path",
+            ],
+        ),
+        (
+            {"admin": {"listen": "127.0.0.1:0", "tls": {"certificate": "a.pem", "private_key": "a.key"}}},
+            [PAIR.format(" --kind server`")] * 2,
+        ),
+        (
+            {
+                "backends.local": {
+                    "endpoints": ["https://10.0.0.1"],
+                    "tls": {"ca": "ca.pem", "certificate": "a.pem", "private_key": "gateway.key"},
+                }
+            },
+            [PAIR.format(" --authority backends`")],
+        ),
+        (
+            {
+                "state": {
+                    "url": "rediss://r/0",
+                    "tls": {"ca": "ca.pem", "certificate": "a.pem", "private_key": "gateway.key"},
+                }
+            },
+            [PAIR.format("`")],
+        ),
+        (
+            {"server.tls": {**SERVER, "revocation_list": "none.crl"}},
+            ["for development, `gateway certs init` makes certs/clients.crl; or correct the path"],
+        ),
+        (
+            {"audit": {"checkpoint_key": "audit key"}},
+            ["`(umask 077; openssl genpkey -algorithm ed25519 -out '{}/audit key')`; or correct the path"],
+        ),
+        (
+            {"identity.issuers.0.jwks": "file:none.json"},
+            ["for development, `gateway token keys` makes tokens/jwks.json; or correct the path"],
+        ),
+        ({"routes.0.schema": "none.json"}, ["make it; or correct the path"]),
+        (
+            {"admin": {"listen": "127.0.0.1:0", "token": "file:new/none"}},
+            [f"`(umask 077; mkdir -p {{0}}/new; {RANDOM} > {{0}}/new/none)`; or correct the path"],
+        ),
+        (
+            {"state": {"url": "redis://127.0.0.1/0", "password": "file:none"}},
+            ["write the secret into it: `(umask 077; cat > {}/none)`; or correct the path"],
+        ),
+        (
+            {"backends.local.credential": "file:none"},
+            ["write the secret into it: `(umask 077; cat > {}/none)`; or correct the path"],
+        ),
+    ],
+)
+def test_how_a_missing_file_comes_to_be(
+    authority: Authority, changes: dict[str, object], mends: list[str]
+) -> None:
+    """What makes it can be copied; a secret that another party knows is not invented."""
+    found = problems(authority.directory, changes)
+
+    assert [mend.format(authority.directory) for mend in mends] == [problem.mend for problem in found]
 
 
 def test_what_cannot_be_written_is_refused(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

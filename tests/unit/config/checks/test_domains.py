@@ -54,15 +54,15 @@ def said(files: Path, domain: dict[str, Any], **more: Any) -> list[str]:
         ({"bundle": URL, "bundle_ca": "none.pem"}, ["there is no file none.pem"]),
         (
             {"bundle": "file:ca.pem", "bundle_ca": "ca.pem"},
-            ["`bundle_ca` has no effect: the bundle does not come by `https://`"],
+            ["`bundle_ca` has no effect: nothing is fetched by `https://`"],
         ),
         (
             {"bundle": "file:ca.pem", "networks": ["10.0.0.0/8"]},
-            ["`networks` has no effect: the bundle never leaves this machine"],
+            ["`networks` has no effect: nothing is fetched from another machine"],
         ),
         (
             {"bundle": "https://127.0.0.1/", "networks": ["10.0.0.0/8"]},
-            ["`networks` has no effect: the bundle never leaves this machine"],
+            ["`networks` has no effect: nothing is fetched from another machine"],
         ),
         ({"bundle": "https://10.0.0.1/", "networks": ["10.1.0.0/16"]}, ["10.0.0.1 is in none of `networks`"]),
         ({"bundle": "https://10.0.0.1/"}, ["10.0.0.1 is no public address, and no `networks` are listed"]),

@@ -53,6 +53,28 @@ def files(tmp_path: Path) -> Path:
             [('"31s"', "a client would wait this long for a server that does not answer")],
         ),
         (
+            {"backends.local.exchange": {**EXCHANGE, "endpoint": "https://10.0.0.9/token"}},
+            [('"https://10.0.0.9/token"', "10.0.0.9 is no public address, and no `networks` are listed")],
+        ),
+        (
+            {
+                "backends.local.exchange": {
+                    **EXCHANGE,
+                    "endpoint": "http://[::1]/token",
+                    "networks": ["::1/128"],
+                }
+            },
+            [('"networks"', "`networks` has no effect: nothing is fetched from another machine")],
+        ),
+        (
+            {"backends.local.exchange": {**EXCHANGE, "endpoint": "http://[::1]/token", "ca": "ca.pem"}},
+            [('"ca"', "`ca` has no effect: nothing is fetched by `https://`")],
+        ),
+        (
+            {"backends.local.exchange": {**EXCHANGE, "ca": "secret"}},
+            [('"secret"', "{}/secret holds no readable certificate")],
+        ),
+        (
             {"backends.local.exchange": {**EXCHANGE, "authentication": {}}},
             [('"authentication"', "no way to prove who asks")],
         ),
@@ -60,4 +82,4 @@ def files(tmp_path: Path) -> Path:
 )
 def test_exchanges_are_checked(files: Path, changes: dict[str, Any], expected: list[tuple[str, str]]) -> None:
     """One bearer token per request, over a line that nobody reads, with one way to prove who asks."""
-    assert expected == messages(files, changes)
+    assert [(text, message.format(files)) for text, message in expected] == messages(files, changes)

@@ -49,7 +49,7 @@ def files(tmp_path: Path) -> Path:
         ({"identity.issuers.0.skew": "61s"}, [('"61s"', "clocks this far apart make expired tokens valid")]),
         (
             {"identity.issuers.0.jwks": "http://127.0.0.1/jwks", "identity.issuers.0.jwks_ca": "ca.pem"},
-            [('"jwks_ca"', "`jwks_ca` has no effect: the keys do not come by `https://`")],
+            [('"jwks_ca"', "`jwks_ca` has no effect: nothing is fetched by `https://`")],
         ),
         (
             {"identity.proofs": {}},
@@ -59,6 +59,10 @@ def files(tmp_path: Path) -> Path:
                     "no origin is named: nobody can tell which URLs proofs of possession are made for",
                 )
             ],
+        ),
+        (
+            ORIGIN | {"identity": {"proofs": {}, "anonymous": {"roles": ["user"]}}},
+            [('"proofs"', "`proofs` has no effect: no issuer of tokens is believed")],
         ),
         (
             ORIGIN | {"identity.proofs": {"max_age": "301s"}},

@@ -5,19 +5,22 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 import pytest
+from cryptography.hazmat.primitives.asymmetric import ec
 
-from tests.unit.config.writing import REMOVED, Authority, messages, problems, warnings
+from tests.unit.config.writing import REMOVED, Authority, messages, private_pem, problems, warnings
 
 if TYPE_CHECKING:
     from pathlib import Path
 
 ONE = "identity.issuers.0."
+ASKED = {"client_id": "gateway", "authentication": {"private_key_jwt": {"private_key": "own.key"}}}
 
 
 @pytest.fixture
 def files(tmp_path: Path) -> Path:
     """A directory with an authority and a file of keys."""
-    Authority(tmp_path)
+    authority = Authority(tmp_path)
+    authority.write("own.key", private_pem(ec.generate_private_key(ec.SECP256R1())))
     (tmp_path / "jwks.json").write_text("{}")
     return tmp_path
 
@@ -58,12 +61,12 @@ def changed(**changes: object) -> dict[str, object]:
         (
             changed(jwks="file:jwks.json", jwks_ca="ca.pem"),
             '"jwks_ca"',
-            "`jwks_ca` has no effect: the keys do not come by `https://`",
+            "`jwks_ca` has no effect: nothing is fetched by `https://`",
         ),
         (
             changed(jwks=REMOVED, issuer="http://localhost:1/a", jwks_ca="ca.pem"),
             '"jwks_ca"',
-            "`jwks_ca` has no effect: the keys do not come by `https://`",
+            "`jwks_ca` has no effect: nothing is fetched by `https://`",
         ),
         (
             changed(jwks_origins=["https://keys.example.org"]),
@@ -73,7 +76,7 @@ def changed(**changes: object) -> dict[str, object]:
         (
             changed(jwks="file:jwks.json", networks=["10.0.0.0/8"]),
             '"networks"',
-            "`networks` has no effect: the keys never leave this machine",
+            "`networks` has no effect: nothing is fetched from another machine",
         ),
         (
             changed(jwks="https://10.0.0.5/jwks"),
@@ -89,6 +92,30 @@ def changed(**changes: object) -> dict[str, object]:
             changed(jwks="https://10.0.0.5/jwks", networks=["10.1.0.0/16"]),
             '"https://10.0.0.5/jwks"',
             "10.0.0.5 is in none of `networks`",
+        ),
+        (
+            changed(jwks=REMOVED, jwks_origins=["https://10.0.0.5"]),
+            '"https://10.0.0.5"',
+            "10.0.0.5 is no public address, and no `networks` are listed",
+        ),
+        (
+            changed(introspection=ASKED | {"endpoint": "https://10.0.0.5/introspect"}),
+            '"https://10.0.0.5/introspect"',
+            "10.0.0.5 is no public address, and no `networks` are listed",
+        ),
+        (
+            changed(
+                jwks="file:jwks.json",
+                jwks_ca="ca.pem",
+                introspection=ASKED | {"endpoint": "https://idp.example.org/introspect", "ca": "ca.pem"},
+            ),
+            '"jwks_ca"',
+            "`jwks_ca` has no effect: nothing is fetched by `https://`",
+        ),
+        (
+            changed(introspection=ASKED | {"endpoint": "http://[::1]/introspect", "ca": "ca.pem"}),
+            '"ca"',
+            "`ca` has no effect: nothing is fetched by `https://`",
         ),
         (
             changed(refresh="999ms"),
@@ -141,6 +168,20 @@ def test_the_mend_can_be_copied(files: Path) -> None:
         changed(refresh="1s", keys_hard_age="1m"),
         changed(refresh="1h", keys_hard_age="7d"),
         changed(jwks="file:jwks.json", refresh="1s"),
+        # the same file and networks are for questions, and for where discovery leads
+        changed(
+            jwks="file:jwks.json",
+            jwks_ca="ca.pem",
+            networks=["10.0.0.0/8"],
+            introspection=ASKED | {"endpoint": "https://10.0.0.5/introspect"},
+        ),
+        changed(
+            jwks=REMOVED,
+            issuer="http://localhost:1/a",
+            jwks_origins=["https://10.0.0.5"],
+            jwks_ca="ca.pem",
+            networks=["10.0.0.0/8"],
+        ),
     ],
 )
 def test_sources_that_load(files: Path, changes: dict[str, object]) -> None:

@@ -79,6 +79,18 @@ TOKENS = {"tokens": "100000/day"}
             {LIMITS: {"budget": {"window": "day", "tokens": 1000}}},
             "a limit of 1000 tokens has no room for one answer: 1024 are reserved where the client names no cap",
         ),
+        (
+            {LIMITS: {"shared": ["team"]}, "budgets": {"team": {**TOKENS, "per": []}}},
+            "limits are kept apart by nothing",
+        ),
+        (
+            {
+                LIMITS: {"shared": ["team"]},
+                "budgets": {"team": {"streams": 2}},
+                "routes.0.dialect": "json",
+            },
+            "requests of the dialect `json` ask for no stream: this limit can never match",
+        ),
         ({LIMITS: {"tokens": "5/2 months"}}, "`5/2 months` is about more than a month"),
         ({LIMITS: {"cost": "0/day"}}, "`0/day` is nothing at all"),
         ({LIMITS: {"bytes_out": "999999999GiB/day"}}, "is more than anything can count"),

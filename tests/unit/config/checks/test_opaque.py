@@ -128,6 +128,7 @@ def test_what_is_clear_and_safe_loads(files: Path, changes: dict[str, object]) -
             {PLACE: asked(authentication={"client_secret": "sesame"})},
             "a secret must not stand in the configuration",
         ),
+        ({PLACE: asked(authentication={"client_secret": "file:none"})}, "there is no file {}/none"),
         ({"identity.keys": KEYS | {"pepper": "file:none"}}, "there is no file {}/none"),
         (
             {

@@ -31,6 +31,10 @@ def files(tmp_path: Path) -> Path:
         ),
         ({"revocations": SEALED}, ('"secret"', "`secret` has no effect with `memory://`")),
         (
+            {"state": REDIS, "revocations": {"secret": "file:none"}},
+            ('"file:none"', "there is no file {}/none"),
+        ),
+        (
             {"audit": {"path": "a"}, "revocations": {"journal": "a"}},
             ('"a"', "the audit log and the journal of revocations are one file"),
         ),
@@ -44,7 +48,9 @@ def test_what_would_not_hold_is_refused(
     files: Path, changes: dict[str, object], expected: tuple[str, str]
 ) -> None:
     """At the setting that causes it."""
-    assert [expected] == messages(files, changes)
+    text, message = expected
+
+    assert [(text, message.format(files))] == messages(files, changes)
 
 
 @pytest.mark.parametrize(

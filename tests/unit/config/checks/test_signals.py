@@ -102,6 +102,47 @@ def test_a_sound_transmitter_is_taken(files: Path) -> None:
             ],
         ),
         (
+            written(transmitter(jwks="file:jwks.json")),
+            [('"file:jwks.json"', "there is no file {}/jwks.json")],
+        ),
+        (
+            written(transmitter(push={"token": "file:none"})),
+            [('"file:none"', "there is no file {}/none")],
+        ),
+        (
+            written(transmitter(poll={"endpoint": "https://idp.example.org/p", "token": "file:none"})),
+            [('"file:none"', "there is no file {}/none")],
+        ),
+        (written(transmitter(ca="token")), [('"token"', "{}/token holds no readable certificate")]),
+        (
+            written(transmitter(jwks="https://10.0.0.9/jwks")),
+            [('"https://10.0.0.9/jwks"', "10.0.0.9 is no public address, and no `networks` are listed")],
+        ),
+        (
+            written(
+                transmitter(
+                    poll={"endpoint": "https://10.0.0.9/p", "token": SECRET}, networks=["192.168.0.0/16"]
+                )
+            ),
+            [('"https://10.0.0.9/p"', "10.0.0.9 is in none of `networks`")],
+        ),
+        (
+            written(
+                transmitter(
+                    verification={"endpoint": "https://10.0.0.9/v", "token": SECRET, "stream": "s"},
+                    networks=["192.168.0.0/16"],
+                )
+            ),
+            [('"https://10.0.0.9/v"', "10.0.0.9 is in none of `networks`")],
+        ),
+        (
+            written(transmitter(jwks="http://localhost/jwks", networks=["10.0.0.0/8"], ca="ca.pem")),
+            [
+                ('"networks"', "`networks` has no effect: nothing is fetched from another machine"),
+                ('"ca"', "`ca` has no effect: nothing is fetched by `https://`"),
+            ],
+        ),
+        (
             written(transmitter(algorithms=["HS256"])),
             [
                 (
@@ -116,4 +157,4 @@ def test_what_could_not_be_heard_is_refused(
     files: Path, changes: dict[str, Any], expected: list[tuple[str, str]]
 ) -> None:
     """Each with the place, and what is wrong with it."""
-    assert expected == messages(files, changes)
+    assert [(text, message.format(files)) for text, message in expected] == messages(files, changes)

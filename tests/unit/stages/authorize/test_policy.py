@@ -55,6 +55,13 @@ def _both(
     )
 
 
+def test_a_deny_rule_lets_no_body_be_read() -> None:
+    """What it does not deny it does not allow either, at the head as little as afterwards."""
+    deny = Rule("d", DENY, models=["large"])
+
+    assert (Reason.NO_RULE_ALLOWS,) * 2 == _both([deny], an_identity(), Prompt("small"))
+
+
 def _when(text: str, effect: Effect = ALLOW, **parts: tuple[str, ...]) -> Rule:
     return Rule("w", effect, when=compile_condition(text), **parts)  # type: ignore[arg-type]
 

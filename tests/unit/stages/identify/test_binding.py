@@ -46,6 +46,7 @@ KEY = "k" * 43
         ({}, certificate(OURS), UNKNOWN),
         (None, certificate(OURS), UNKNOWN),
         (OURS, certificate(OURS), UNKNOWN),
+        (["x5t#S256"], certificate(OURS), UNKNOWN),
     ],
 )
 def test_confirmation_decides(

@@ -52,6 +52,8 @@ def test_accepted_spellings_are_canonical(text: bytes) -> None:
         b"YQ.YQ.Y",  # a length that no octets have
         b"YR.YQ.YQ",  # unused bits that are set
         b"YWJ.YQ.YQ",
+        b"YQ.YR.YQ",
+        b"YQ.YQ.YR",
         b"YQ.YQ.YQ\x00",
         b'{"payload":"YQ"}',  # JSON serialisation
     ],

@@ -265,6 +265,19 @@ async def test_proof_ends_with_the_keys() -> None:
     assert Reason.TOKEN_KEY_UNKNOWN is await reason_of(call(token), methods)
 
 
+@pytest.mark.parametrize("scheme", ["Basic x", "DPoP xx", "Bearer\t", "bEarer."])
+async def test_a_token_that_is_remembered_is_nothing_under_another_scheme(scheme: str) -> None:
+    """Its digest is looked up under the one scheme that it was verified under."""
+    methods = Identification([issuer()])
+    token = idp().mint()
+    await identify(call(token), methods, NOW)
+
+    assert await reason_of(call(f"{scheme}{token}".encode()), methods) in {
+        Reason.CREDENTIAL_SCHEME,
+        Reason.TOKEN_MALFORMED,
+    }
+
+
 async def test_clock_set_back_voids_the_proof() -> None:
     """A proof from the future is none: the token is verified again."""
     methods = Identification([issuer()])
@@ -294,6 +307,23 @@ async def test_keys_that_cannot_be_had_are_our_fault() -> None:
         call(idp().mint()), Identification([issuer("ES256", keys=keys)])
     )
     assert 1 == keys.refreshes
+
+
+async def test_keys_that_are_too_old_are_not_used() -> None:
+    """Whatever a look-up would still find, before the refresh and after it."""
+    keys = HeldKeys(signer())
+    keys.is_usable = False
+
+    async def refresh() -> bool:
+        keys.refreshes += 1
+        return True
+
+    keys.refresh = refresh  # type: ignore[method-assign]  # a change that brings nothing usable
+
+    assert Reason.TOKEN_KEYS_UNAVAILABLE is await reason_of(
+        call(idp().mint()), Identification([issuer("ES256", keys=keys)])
+    )
+    assert (1, []) == (keys.refreshes, keys.lookups)
 
 
 async def test_keys_may_come_with_the_refresh() -> None:
@@ -408,6 +438,7 @@ async def test_memory_is_bounded() -> None:
         ({"auth_time": "now"}, "auth_time"),
         ({"auth_time": True}, "auth_time"),
         ({"auth_time": -1}, "auth_time"),
+        ({"auth_time": 253_402_300_800}, "auth_time"),
     ],
 )
 async def test_claims_of_the_wrong_type_are_refused(changed: dict[str, object], name: str) -> None:

@@ -36,6 +36,7 @@ def test_unsafe_options_are_refused(options: dict[str, object]) -> None:
         ("", "a", {"ES256"}),
         ("x|y", "a", {"ES256"}),
         ("anonymous", "a", {"ES256"}),
+        ("key", "a", {"ES256"}),
         ("x", "", {"ES256"}),
         ("x", "a", set()),
         ("x", "a", {"HS256"}),
@@ -60,3 +61,4 @@ def test_unsafe_entries_are_refused(name: str, audience: str, algorithms: set[st
 def test_media_types_are_normalised(typ: str, expected: str) -> None:
     """RFC 7515, section 4.1.9: case and a leading `application/` do not count."""
     assert expected == media_type(typ)
+    assert {expected} == issuer("ES256", token_types=frozenset({typ})).token_types

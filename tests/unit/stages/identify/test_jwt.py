@@ -52,6 +52,7 @@ def reason(token: str, **options: object) -> Reason | None:
         ({"b64": True}, Reason.TOKEN_CRITICAL),
         ({"zip": "DEF"}, Reason.TOKEN_CRITICAL),
         ({"enc": "A256GCM"}, Reason.TOKEN_CRITICAL),
+        ({"kid": None}, None),
         ({"kid": ""}, Reason.TOKEN_MALFORMED),
         ({"kid": 1}, Reason.TOKEN_MALFORMED),
         ({"kid": "k" * 257}, Reason.TOKEN_MALFORMED),

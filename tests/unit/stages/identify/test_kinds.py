@@ -85,6 +85,8 @@ async def test_a_key_is_taken_from_either_field() -> None:
     [
         (call(CURRENT.decode(), headers={FIELD: CURRENT}), Reason.CREDENTIAL_AMBIGUOUS),
         (call(headers={FIELD: CURRENT, b"api-key": b"x"}), Reason.CREDENTIAL_SCHEME),
+        (call(headers={b"api-key": CURRENT}), Reason.CREDENTIAL_SCHEME),
+        (call(headers={b"api-key": CURRENT}, peer=certificate()), Reason.CREDENTIAL_SCHEME),
         (call(headers={FIELD: CURRENT, b"dpop": b"x"}), Reason.CREDENTIAL_SCHEME),
         (call(headers={FIELD: b"sk-something"}), Reason.CREDENTIAL_SCHEME),
         (call(headers={FIELD: b""}), Reason.CREDENTIAL_SCHEME),

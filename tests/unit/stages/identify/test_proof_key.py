@@ -112,6 +112,7 @@ def test_the_thumbprint_is_that_of_the_rfc() -> None:
         (header(jwk=HOLDER.public | {"d": "AAAA"}), KEY_REFUSED),
         (header(jwk=HOLDER.public | {"k": "AAAA"}), KEY_REFUSED),
         (header(jwk=HOLDER.public | {"use": "enc"}), KEY_REFUSED),
+        (header(jwk=HOLDER.public | {"alg": ["ES256"]}), KEY_REFUSED),
         (header(jwk=HOLDER.public | {"key_ops": ["sign"]}), KEY_REFUSED),
         (header(jwk=HOLDER.public | {"y": HOLDER.public["x"]}), KEY_REFUSED),
         (header(jwk=HOLDER.public | {"y": HOLDER.public["y"] + "="}), KEY_REFUSED),

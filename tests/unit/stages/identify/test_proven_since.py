@@ -14,6 +14,7 @@ from gateway.core.revocation import Revocation, Target
 from gateway.stages.identify import (
     Domain,
     Identification,
+    OpaqueIssuer,
     RoleMap,
     RoleRule,
     current,
@@ -23,6 +24,7 @@ from gateway.stages.identify import (
     unkeyed,
 )
 from tests.unit.stages.identify.parts import NOW, HeldKeys, call, certificate, forge, idp, issuer, signer
+from tests.unit.stages.identify.test_opaque import Told, active
 
 PEER = Peer("192.0.2.1", 1234)
 RESEARCHER = RoleRule("researcher", groups=frozenset({"ml"}))
@@ -35,12 +37,14 @@ WORKLOAD = RoleRule("workload", spiffe=("spiffe://example.org/**",))
 def test_a_revocation_is_told_to_the_record_alone() -> None:
     """Its id and reason; the client reads nothing of them."""
     refusal = revoked(Revocation("r-1", Target.SUBJECT, "a", NOW, reason="stolen"))
+    unexplained = revoked(Revocation("r-2", Target.SUBJECT, "a", NOW))
 
     assert (Reason.REVOKED, "", "revocation r-1 of subject: stolen") == (
         refusal.reason,
         refusal.detail,
         refusal.note,
     )
+    assert "revocation r-2 of subject" == unexplained.note
 
 
 async def test_a_key_that_is_gone() -> None:
@@ -78,8 +82,33 @@ async def test_roles_are_what_identify_would_say(
         assert new.roles == current_roles(old, peer, after)
 
 
+async def test_roles_of_an_opaque_token_are_what_identify_would_say() -> None:
+    """What its issuer said once is mapped by the configuration of now, as the claims of a JWT are."""
+    opaque = [OpaqueIssuer(issuer(), Told(active(groups=["ml"])))]
+    before = Identification([issuer()], opaque=opaque)
+    after = Identification([issuer()], opaque=opaque, roles=RoleMap([RESEARCHER]))
+    old, new = await identify(call("opaque"), before, NOW), await identify(call("opaque"), after, NOW)
+
+    assert frozenset() == old.roles
+    assert frozenset({"researcher"}) == new.roles == current_roles(old, None, after)
+    assert frozenset() == current_roles(new, None, before)
+
+
+async def test_groups_of_another_type_void_the_roles() -> None:
+    """Another claim counts now, and it is no list of names: that is refused, not guessed at."""
+    token = idp().mint(claims={"teams": ["ml", 7]})
+    identity = await identify(call(token), Identification([issuer()]), NOW)
+
+    with pytest.raises(Refused) as refused:
+        current_roles(identity, None, Identification([issuer("ES256", groups_claim="teams")]))
+    assert (Reason.TOKEN_CLAIM_INVALID, "groups") == (
+        refused.value.refusal.reason,
+        refused.value.refusal.rule,
+    )
+
+
 async def test_roles_of_strangers_and_of_other_credentials() -> None:
-    """Strangers have what is configured now; what another server said of a token is not asked again."""
+    """Strangers have what is configured now; a credential that nobody takes any more gives none."""
     before = Identification([issuer()], anonymous_roles=frozenset({"guest"}))
     stranger = await identify(call(), before, NOW)
     opaque = replace(stranger, methods=("opaque",))
@@ -88,7 +117,7 @@ async def test_roles_of_strangers_and_of_other_credentials() -> None:
     assert frozenset({"new"}) == current_roles(
         stranger, None, Identification(anonymous_roles=frozenset({"new"}))
     )
-    assert frozenset({"guest"}) == current_roles(opaque, None, Identification())
+    assert frozenset() == current_roles(opaque, None, Identification())
 
 
 class Own:

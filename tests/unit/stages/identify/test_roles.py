@@ -122,6 +122,7 @@ def test_loose_patterns_are_refused(pattern: str) -> None:
         ("a.b", "c"),
         ("realm.none", None),
         ("department.x", None),
+        ("department.search", None),
         ("none", None),
     ],
 )

@@ -92,6 +92,17 @@ async def test_the_proof_ends_with_the_token_and_with_the_keys() -> None:
     assert (Reason.TOKEN_KEY_UNKNOWN, None) == await reason(token, known)
 
 
+async def test_the_proof_ends_with_the_certificate_beside_it() -> None:
+    """It is remembered under that certificate, whose end no connection outlives."""
+    known, peer = methods(), certificate(spiffe=ID, not_after=NOW + 10)
+    token = forge(header(), claims())
+    await identify(call(token, peer), known, NOW + 9)
+
+    with pytest.raises(Refused) as refused:
+        await identify(call(token, peer), known, NOW + 10)
+    assert Reason.CERTIFICATE_EXPIRED is refused.value.refusal.reason
+
+
 @pytest.mark.parametrize(
     ("head", "expected"),
     [
@@ -101,6 +112,8 @@ async def test_the_proof_ends_with_the_token_and_with_the_keys() -> None:
         ({"typ": "jwt"}, Reason.TOKEN_TYPE),
         ({"typ": "at+jwt"}, Reason.TOKEN_TYPE),
         ({"typ": 1}, Reason.TOKEN_TYPE),
+        ({"typ": []}, Reason.TOKEN_TYPE),
+        ({"typ": {"JWT": 1}}, Reason.TOKEN_TYPE),
         ({"alg": "EdDSA"}, Reason.TOKEN_ALGORITHM),
         ({"alg": "Ed25519"}, Reason.TOKEN_ALGORITHM),
         ({"alg": "HS256"}, Reason.TOKEN_ALGORITHM),

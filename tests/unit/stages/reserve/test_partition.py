@@ -8,7 +8,7 @@ import pytest
 
 from gateway.core.budgets import Budget, Dimension, Key, Measure
 from gateway.core.permit import Permit, issue_entry, issue_permit
-from gateway.stages.reserve.partition import account_of
+from gateway.stages.reserve.partition import account_of, account_with, word_of
 from tests.doubles.line import Line
 from tests.unit.stages.authorize.material import an_identity
 
@@ -87,3 +87,37 @@ def test_values_do_not_run_into_each_other() -> None:
     other = account_of(keys, permit(replace(ADA, key="a"), "bc"), "10.1.2.3")
 
     assert ("2:ab1:c", "1:a2:bc") == (one, other)
+
+
+EVERY = (
+    Key(Dimension.IDENTITY),
+    Key(Dimension.ROUTE),
+    Key(Dimension.MODEL),
+    Key(Dimension.ROLE),
+    Key(Dimension.CERTIFICATE),
+    Key(Dimension.CLAIM, claim="tenant"),
+    Key(Dimension.NETWORK, prefix4=24),
+)
+SAID = {
+    "identity": "issuer|ada", "route": "chat", "model": "llama", "role": "research,ops,",
+    "certificate": "FINGERPRINT", "claim:tenant": "blue", "network": "10.1.2.3",
+}  # fmt: skip
+
+
+@pytest.mark.parametrize("keys", [EVERY, *((key,) for key in EVERY)])
+@pytest.mark.parametrize("roles", [None, frozenset({"ops", "other"})])
+def test_who_says_the_values_names_the_same_account(
+    keys: tuple[Key, ...], roles: frozenset[str] | None
+) -> None:
+    """What an operator says of a caller leads to the account that the caller's requests draw on."""
+    one = budget(*keys, roles=roles)
+
+    assert account_of(one, permit(), "10.1.2.3") == account_with(one, SAID)
+    assert set(SAID) == {word_of(key) for key in EVERY}
+
+
+def test_who_lacks_a_value_is_said_to() -> None:
+    """Nothing stands for nothing."""
+    one = budget(Key(Dimension.ROLE), Key(Dimension.MODEL))
+
+    assert "0:0:" == account_with(one, {"role": "", "model": ""})

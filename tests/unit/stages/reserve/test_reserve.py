@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from contextlib import suppress
+from dataclasses import replace
 from typing import TYPE_CHECKING
 
 import pytest
@@ -12,8 +13,9 @@ from gateway.core.exchange import Outcome
 from gateway.core.ports import ClientGone, StoreUnavailable
 from gateway.core.prompt import Prompt
 from gateway.core.refusal import LimitState, Reason, Refusal, Refused, Source
+from gateway.stages.identify import Identification, RoleMap, RoleRule
 from gateway.stages.reserve.watch import Watch
-from tests.doubles.line import Line
+from tests.doubles.line import CERTIFICATE, Line
 from tests.doubles.outside import FakeAnswer
 
 if TYPE_CHECKING:
@@ -125,12 +127,14 @@ def test_a_budget_may_be_for_some(more: dict[str, object], is_concerned: bool) -
 
 def test_a_budget_for_a_role_concerns_who_has_it() -> None:
     """One of the roles is enough."""
-    line = line_of(budget(Measure.TOKENS))
-    roles = line.run().identity.roles  # type: ignore[union-attr]  # identified
-    mine = line_of(budget(Measure.TOKENS, roles=frozenset({"x", *roles})))
-    mine.run()
+    line = line_of(budget(Measure.TOKENS, roles=frozenset({"x", "batch"})))
+    roles = RoleMap([RoleRule("batch", certificates=frozenset({CERTIFICATE.subject}))])
+    line.gateway.runtime = replace(line.runtime(), identification=Identification(roles=roles))
+    ex = line.run()
 
-    assert bool(roles) == ("tokens" in settled(mine))
+    assert ex.identity is not None
+    assert frozenset({"batch"}) == ex.identity.roles
+    assert "tokens" in settled(line)
 
 
 STATES = (LimitState("tokens", 10_000, 60.0, 3, 12.0, "tokens"),)
