@@ -40,6 +40,11 @@ LEAST_PRIVILEGES = (
 )
 """What docs/redis.md tells operators to grant; a test holds the two together."""
 
+INLINE_USER = "gateway-inline"
+INLINE_INSTEAD = ("+evalsha +script|load +script|exists", "+eval")
+INLINE_PRIVILEGES = LEAST_PRIVILEGES.replace(*INLINE_INSTEAD)
+"""The same where the server refuses SCRIPT; every server here has a user of each kind."""
+
 
 def redis_binary() -> str | None:
     """Return the path of a Redis server with TLS, or None."""
@@ -116,6 +121,24 @@ def _certificate(
     )
 
 
+def ask(path: Path, password: str, *words: str | int) -> object:
+    """Run one command as the default user, over a connection of its own to a unix socket."""
+    nothing = object()
+    with socket.socket(socket.AF_UNIX) as connection:
+        connection.connect(str(path))
+        connection.sendall(hiredis.pack_command(("AUTH", password)) + hiredis.pack_command(words))
+        reader = hiredis.Reader(notEnoughData=nothing)
+        replies: list[object] = []
+        while len(replies) < 2:
+            data = connection.recv(65536)
+            if not data:
+                raise ConnectionError
+            reader.feed(data)
+            while (reply := reader.gets()) is not nothing:
+                replies.append(reply)
+    return replies[1]
+
+
 @final
 @dataclass
 class RunningServer:
@@ -128,6 +151,7 @@ class RunningServer:
         tls_port: Port with TLS, or None.
         pki: Certificates of the TLS port.
         acl: What the ACL user may do.
+        options: More of its command line.
     """
 
     binary: str
@@ -136,6 +160,7 @@ class RunningServer:
     tls_port: int | None = None
     pki: Pki | None = None
     acl: str = LEAST_PRIVILEGES
+    options: tuple[str, ...] = ()
     process: subprocess.Popen[bytes] | None = field(default=None, repr=False)
 
     def start(self) -> None:
@@ -144,9 +169,11 @@ class RunningServer:
         acl = self.directory / "users.acl"
         acl.write_text(
             f"user default on >{ADMIN_PASSWORD} ~* &* +@all\nuser {USER} on >{PASSWORD} {self.acl}\n"
+            f"user {INLINE_USER} on >{PASSWORD} {INLINE_PRIVILEGES}\n"
         )
         command = [self.binary, "--port", str(self.port), "--bind", "127.0.0.1", "--save", "", "--dir"]
         command += [str(self.directory), "--aclfile", str(acl), "--unixsocket", str(self.socket_path)]
+        command += self.options
         if self.pki is not None:
             self.tls_port = self.tls_port or free_port()
             command += ["--tls-port", str(self.tls_port), "--tls-ca-cert-file", str(self.pki.ca)]
@@ -162,6 +189,11 @@ class RunningServer:
                 return
         self.stop()
         raise RuntimeError(f"{self.binary} did not start")
+
+    @property
+    def nodes(self) -> int:
+        """How many connections a store makes."""
+        return 1
 
     @property
     def socket_path(self) -> Path:
@@ -187,20 +219,7 @@ class RunningServer:
 
     def admin(self, *words: str | int) -> object:
         """Run one command as administrator, over a connection of its own."""
-        with socket.socket(socket.AF_UNIX) as connection:
-            connection.connect(str(self.socket_path))
-            password = ADMIN_PASSWORD
-            connection.sendall(hiredis.pack_command(("AUTH", password)) + hiredis.pack_command(words))
-            reader = hiredis.Reader(notEnoughData=self)
-            replies: list[object] = []
-            while len(replies) < 2:
-                data = connection.recv(65536)
-                if not data:
-                    raise ConnectionError
-                reader.feed(data)
-                while (reply := reader.gets()) is not self:
-                    replies.append(reply)
-        return replies[1]
+        return ask(self.socket_path, ADMIN_PASSWORD, *words)
 
     def calls(self, command: str) -> int:
         """Return how often a command has run since the last `CONFIG RESETSTAT`."""

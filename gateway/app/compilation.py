@@ -69,6 +69,7 @@ class Compilation:
         admin_tls: Context of the operators' listener, or None.
         admin_token: What operators must show, or None.
         state_password: Password of the store, or None.
+        sentinel_password: Password of its Sentinels, or None.
         checkpoint_key: Signs checkpoints of the audit log, or None.
         blinding: Key of the digests that stand for identities and prompts in shared state.
         revocations: Who is no longer believed; current once what keeps them has been started.
@@ -93,6 +94,7 @@ class Compilation:
     admin_tls: ssl.SSLContext | None
     admin_token: str | None
     state_password: str | None
+    sentinel_password: str | None
     checkpoint_key: Ed25519PrivateKey | None
     blinding: bytes
     revocations: RevocationIndex
@@ -125,7 +127,7 @@ def compile_settings(
     check_fixed(held, settings, secrets, findings)
     parts = Parts(None if held is None else held.parts)
     is_alone = settings.state.url.scheme == "memory"
-    state_password, blinding = _state(settings, directory, findings, parts)
+    state_password, sentinel_password, blinding = _state(settings, directory, findings, parts)
     origin = settings.revocations, settings.state.url, blinding
     make = partial(compile_revocations, settings, directory, clock, blinding, findings)
     revocations, seal = parts.take("revocations", "", origin, make)
@@ -158,6 +160,7 @@ def compile_settings(
         admin_tls,
         admin_token,
         state_password,
+        sentinel_password,
         checkpoint_key,
         blinding,
         revocations,
@@ -169,11 +172,14 @@ def compile_settings(
     )
 
 
-def _state(settings: Settings, directory: Path, findings: Findings, parts: Parts) -> tuple[str | None, bytes]:
-    """Return the password of the store, and the key behind which names stand in it."""
+def _state(
+    settings: Settings, directory: Path, findings: Findings, parts: Parts
+) -> tuple[str | None, str | None, bytes]:
+    """Return the passwords of the store and of its Sentinels, and the key behind which names stand in it."""
     password = findings.secret(("state", "password"), settings.state.password, directory)
+    sentinels = findings.secret(("state", "sentinel_password"), settings.state.sentinel_password, directory)
     shared = None if settings.state.url.scheme == "memory" else (settings.assertions.issuer, password)
-    return password, parts.take("blinding", "", shared, lambda: _blinding(settings, password))
+    return password, sentinels, parts.take("blinding", "", shared, lambda: _blinding(settings, password))
 
 
 def _onward(

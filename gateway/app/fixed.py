@@ -31,6 +31,7 @@ def fixed_secrets(settings: Settings) -> Secrets:
     admin = settings.admin
     values = {
         ("state", "password"): settings.state.password,
+        ("state", "sentinel_password"): settings.state.sentinel_password,
         ("revocations", "secret"): settings.revocations.secret,
         ("admin", "token"): None if admin is None else admin.token,
         ("audit", "checkpoint_key"): settings.audit.checkpoint_key,

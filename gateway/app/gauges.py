@@ -8,6 +8,8 @@ from typing import TYPE_CHECKING, Final
 from gateway.observe.families import Fold
 from gateway.observe.metrics import Gauge
 from gateway.state.redis import RedisStore
+from gateway.state.redis_budgets import RedisBudgets
+from gateway.state.redis_counters import RedisCounters
 from gateway.state.replicated import ReplicatedRevocations
 
 if TYPE_CHECKING:
@@ -15,7 +17,7 @@ if TYPE_CHECKING:
 
     from gateway.app.reload import Reload
     from gateway.app.revocations import Keeper
-    from gateway.app.shared_state import Store
+    from gateway.app.shared_state import Budgets, Counters, Store
     from gateway.app.signals import Listening
     from gateway.observe.audit import AuditLog
     from gateway.observe.log import LogSink
@@ -34,16 +36,65 @@ CAUSES: Final = {
 }
 
 
-def state_gauges(store: Store) -> list[Gauge]:
-    """Return the numbers of the store of limits, where it is shared."""
-    if not isinstance(store, RedisStore):
-        return []
+def state_gauges(store: Store, budgets: Budgets, counters: Counters) -> list[Gauge]:
+    """Return the numbers of the shared state, of what of it there is."""
+    gauges: list[Gauge] = []
+    if isinstance(store, RedisStore):
+        gauges += _limits_gauges(store)
+    if isinstance(budgets, RedisBudgets):
+        gauges += _budget_gauges(budgets)
+    if isinstance(counters, RedisCounters):
+        gauges += _counter_gauges(counters)
+    return gauges
+
+
+def _budget_gauges(budgets: RedisBudgets) -> list[Gauge]:
+    return [
+        Gauge(
+            "state_budgets_unavailable_total",
+            "Requests refused because the store of budgets did not answer.",
+            lambda: budgets.unavailable,
+            is_counter=True,
+        ),
+        Gauge(
+            "state_budgets_local_answers_total",
+            "Requests decided by the local share of the budgets.",
+            lambda: budgets.local_answers,
+            is_counter=True,
+        ),
+    ]
+
+
+def _counter_gauges(counters: RedisCounters) -> list[Gauge]:
+    return [
+        Gauge(
+            "state_counters_ready",
+            "1 while the store of behaviour counters answers.",
+            lambda: float(counters.is_ready),
+            fold=Fold.LEAST,
+        ),
+        Gauge(
+            "state_counts_lost_total",
+            "Counts that the fleet may not have heard of.",
+            lambda: counters.lost,
+            is_counter=True,
+        ),
+    ]
+
+
+def _limits_gauges(store: RedisStore) -> list[Gauge]:
     return [
         Gauge(
             "state_ready",
             "1 while the store of limits answers.",
             lambda: float(store.is_ready),
             fold=Fold.LEAST,
+        ),
+        Gauge(
+            "state_servers_lost",
+            "Servers of the store of limits that cannot be used; of a cluster, perhaps some.",
+            lambda: store.lost,
+            fold=Fold.MOST,
         ),
         Gauge(
             "state_unavailable_total",

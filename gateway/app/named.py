@@ -71,6 +71,7 @@ def fixed_files(settings: Settings) -> tuple[Path, ...]:
         named(
             (
                 settings.state.password,
+                settings.state.sentinel_password,
                 settings.revocations.secret,
                 None if admin is None else admin.token,
                 settings.audit.checkpoint_key,

@@ -170,7 +170,7 @@ class Process:
             __version__,
             gauges_of(lambda: service, ground.audit, self._sink, lambda: observer)
             + upstream_gauges(lambda: succession.pool)
-            + state_gauges(ground.store)
+            + state_gauges(ground.store, ground.budgets, ground.counters)
             + revocation_gauges(ground.keeper, lambda: vigil)
             + renewal.gauges()
             + signal_gauges(lambda: listening)

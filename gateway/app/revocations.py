@@ -7,7 +7,8 @@ from typing import TYPE_CHECKING, Final
 import structlog
 
 from gateway.app.findings import RANDOM_MEND
-from gateway.app.shared_state import server_of
+from gateway.app.shared_state import INLINE, MEMORY, server_of
+from gateway.state.link import FULL
 from gateway.state.local_revocations import LocalRevocations
 from gateway.state.replicated import ReplicatedRevocations
 from gateway.state.revocation_journal import RevocationJournal
@@ -89,6 +90,10 @@ def _report(event: str, why: str) -> None:
     log = structlog.get_logger()
     if event == "back":
         log.info("state-back", what="revocations")
+    elif event == "inline":
+        log.warning("state-scripts-inline", what="revocations", mend=INLINE)
+    elif event == FULL:
+        log.error("state-full", what="revocations", why=f"{event} {why}".rstrip(), mend=MEMORY)
     elif event == "lost":
         log.error("state-lost", what="revocations", why=why, mend=MENDS[event])
     else:

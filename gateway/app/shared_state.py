@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Final
 
 import structlog
 
 from gateway.state import address
 from gateway.state.counters import MemoryCounters
-from gateway.state.link import Server, tls_context
+from gateway.state.link import FULL, Server, tls_context
 from gateway.state.memory import MemoryStore
 from gateway.state.memory_accounts import MemoryAccounts
 from gateway.state.memory_budgets import MemoryBudgets
@@ -30,6 +30,12 @@ if TYPE_CHECKING:
 Store = MemoryStore | RedisStore
 Budgets = MemoryBudgets | RedisBudgets
 Counters = MemoryCounters | RedisCounters
+
+INLINE: Final = "the server refuses SCRIPT LOAD, so every call brings the script along: permit `script|load`"
+"""What operators read once if the server loads no scripts."""
+
+MEMORY: Final = "requests are refused for want of memory: raise the server's `maxmemory`"
+"""What operators read, once a minute, while that is so."""
 
 
 def make_state(compilation: Compilation, clock: Clock) -> tuple[Store, Counters]:
@@ -112,22 +118,25 @@ def server_of(compilation: Compilation) -> Server:
         compilation: They name one.
     """
     state = compilation.settings.state
-    place = address.parse(state.url.text)
     tls = state.tls
     context = None
-    if place.is_tls:
+    if state.url.is_tls:
         context = tls_context(
             None if tls is None else str(tls.ca),
             None if tls is None or tls.certificate is None else str(tls.certificate),
             None if tls is None or tls.private_key is None else str(tls.private_key),
         )
-    password = compilation.state_password
     return Server(
-        place,
-        password=None if password is None else password.encode(),
+        address.parse(state.url.text),
+        password=_encoded(compilation.state_password),
         tls=context,
         timeout=state.timeout,
+        sentinel_password=_encoded(compilation.sentinel_password),
     )
+
+
+def _encoded(password: str | None) -> bytes | None:
+    return None if password is None else password.encode()
 
 
 def _reporter(what: str) -> Callable[[str, str], None]:
@@ -135,6 +144,10 @@ def _reporter(what: str) -> Callable[[str, str], None]:
         log = structlog.get_logger()
         if event == "lost":
             log.error("state-lost", what=what, why=why)
+        elif event == "inline":
+            log.warning("state-scripts-inline", what=what, mend=INLINE)
+        elif event == FULL:
+            log.error("state-full", what=what, why=f"{event} {why}".rstrip(), mend=MEMORY)
         else:
             log.info("state-back", what=what)
 

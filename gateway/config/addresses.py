@@ -97,6 +97,7 @@ class Url:
         path: As written; a unix socket's path.
         user: User name, or "".
         text: The whole URL.
+        others: Further hosts, of a URL that names several.
     """
 
     scheme: str
@@ -105,11 +106,19 @@ class Url:
     path: str
     text: str
     user: str = ""
+    others: tuple[str, ...] = ()
 
     @property
     def is_local(self) -> bool:
         """True if it never leaves this machine."""
-        return self.scheme in {"unix", "file", "memory"} or is_loopback(self.host)
+        if self.scheme in {"unix", "file", "memory"}:
+            return True
+        return all(map(is_loopback, (self.host, *self.others)))
+
+    @property
+    def is_tls(self) -> bool:
+        """True if a store behind it is reached encrypted."""
+        return self.scheme.partition("+")[0] == "rediss"
 
 
 def _split(text: str, schemes: tuple[str, ...], mend: str) -> tuple[SplitResult, int]:
@@ -177,16 +186,52 @@ def _origin(text: str) -> Url:
 
 def _state(text: str) -> Url:
     mend = (
-        "write `memory://`, `rediss://user@host:6379/0`, `redis://127.0.0.1:6379/0` or `unix:/run/redis.sock`"
+        "write `memory://`, `rediss://user@host:6379/0`, `redis://127.0.0.1:6379/0`, `unix:/run/redis.sock` "
+        "`rediss+sentinel://user@host:26379,host:26379/master-name/0` or `rediss+cluster://user@host:6379,host:6379`"
     )
     if text == "memory://":
         return Url("memory", "", 0, "", text)
     if text.startswith("unix:"):
         return Url("unix", "", 0, str(_socket(text, text.removeprefix("unix:"))), text)
+    if text.startswith(("redis+sentinel://", "rediss+sentinel://")):
+        return _sentinels(text)
+    if text.startswith(("redis+cluster://", "rediss+cluster://")):
+        return _cluster(text)
     parts, port = _split(text, ("redis", "rediss"), mend)
     if not re.match(r"(?:/(?:[0-9]{1,3})?)?\Z", parts.path):
         raise refused(f"`{parts.path}` is no database number", mend)
     return Url(parts.scheme, parts.hostname or "", port, parts.path, text, parts.username or "")
+
+
+def _sentinels(text: str) -> Url:
+    mend = "write `rediss+sentinel://user@host:26379,host:26379,host:26379/master-name/0`"
+    url, path = _several(text, mend)
+    if not re.match(r"/[A-Za-z0-9._-]+(?:/(?:[0-9]{1,3})?)?\Z", path):
+        raise refused(f"`{path}` is no name of a master", mend)
+    return url
+
+
+def _cluster(text: str) -> Url:
+    mend = (
+        "write `rediss+cluster://user@host:6379,host:6379` and nothing behind it: there is database 0 alone"
+    )
+    url, path = _several(text, mend)
+    if path not in {"", "/", "/0"}:
+        raise refused(f"`{path}` behind the servers of a cluster", mend)
+    return url
+
+
+def _several(text: str, mend: str) -> tuple[Url, str]:
+    """Take the URL of several servers apart; return it, and what stands behind them."""
+    scheme, _, rest = text.partition("://")
+    base = scheme.partition("+")[0]
+    authority, slash, path = rest.partition("/")
+    user, at, nodes = authority.rpartition("@")
+    parts = [_split(f"{base}://{user}{at}{node}", (base,), mend) for node in nodes.split(",")]
+    hosts = [split.hostname or "" for split, _ in parts]
+    first, port = parts[0]
+    url = Url(scheme, hosts[0], port, slash + path, text, first.username or "", tuple(hosts[1:]))
+    return url, slash + path
 
 
 def _network(text: str) -> IpNetwork:

@@ -99,7 +99,10 @@ class StateTls(Section):
 class State(Section):
     """Where limits and counters live."""
 
-    url: StateUrl = setting("memory://", "`memory://` for one process; Redis for a fleet.")
+    url: StateUrl = setting(
+        "memory://",
+        "`memory://` for one process; Redis for a fleet: one server, Sentinels that know it, or a cluster.",
+    )
     on_failure: Literal["refuse", "local"] = setting(
         "refuse",
         "What happens when it does not answer: refuse requests, or go on with a local share of the limits.",
@@ -109,4 +112,5 @@ class State(Section):
     )
     timeout: Duration = setting("200ms", "How long a request waits for it.")
     password: Secret | None = setting(None, "Password of the user in the URL.")
+    sentinel_password: Secret | None = setting(None, "Password of the Sentinels, if they want one.")
     tls: StateTls | None = setting(None, "How a `rediss://` server is verified.")

@@ -5,11 +5,13 @@ Never holds a password: secrets come by reference and are passed beside the addr
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
+from ipaddress import ip_address
 from typing import Final, final
 from urllib.parse import unquote, urlsplit
 
 DEFAULT_PORT: Final = 6379
+SENTINEL_PORT: Final = 26379
 
 
 @final
@@ -38,20 +40,80 @@ class Address:
         """The server in one word, for logs: without user and database."""
         return f"unix:{self.path}" if self.path else f"{self.host}:{self.port}"
 
+    @property
+    def is_safe(self) -> bool:
+        """True if nobody on a network reads along: encrypted, or on this machine."""
+        if self.is_tls or self.path or self.host.lower() == "localhost":
+            return True
+        try:
+            return ip_address(self.host).is_loopback
+        except ValueError:
+            return False
 
-def parse(url: str) -> Address:
-    """Parse `redis://[user@]host[:port][/db]`, `rediss://...` or `unix://[user@]/path[?db=n]`.
+
+@final
+@dataclass(frozen=True, slots=True)
+class SentinelAddress:
+    """A master and its replicas, known to Sentinels by a name.
 
     Args:
-        url: The URL from the configuration.
+        nodes: The Sentinels; their users are the defaults.
+        master: The name.
+        user: ACL user on the servers, or "".
+        database: Number of the database.
+    """
 
-    Returns:
-        The address.
+    nodes: tuple[Address, ...]
+    master: str
+    user: str = ""
+    database: int = 0
+
+    def at(self, host: str, port: int) -> Address:
+        """Return the address of a server that a Sentinel names."""
+        return Address(host, port, user=self.user, database=self.database, is_tls=self.nodes[0].is_tls)
+
+
+@final
+@dataclass(frozen=True, slots=True)
+class ClusterAddress:
+    """Servers that share the keys out among them.
+
+    Args:
+        nodes: Some of them; they know the others.
+    """
+
+    nodes: tuple[Address, ...]
+
+    def at(self, host: str, port: int) -> Address:
+        """Return the address of a server that one of them names."""
+        return replace(self.nodes[0], host=host, port=port)
+
+
+Place = Address | SentinelAddress | ClusterAddress
+
+
+def parse(url: str) -> Place:
+    """Parse the URL of one server, or of several that know each other.
+
+    Args:
+        url: The URL from the configuration: `redis://[user@]host[:port][/db]`, `rediss://...`,
+            `unix://[user@]/path[?db=n]`, or `redis+sentinel://[user@]host[:port],.../name[/db]`,
+            `rediss+sentinel://...`, or `redis+cluster://[user@]host[:port],...`, `rediss+cluster://...`.
 
     Raises:
         ValueError: With one sentence about what is wrong; it never quotes the URL, which may hold
             a password by mistake.
     """
+    scheme, _, rest = url.partition("://")
+    base, _, kind = scheme.partition("+")
+    if kind == "sentinel" and base in {"redis", "rediss"}:
+        return _sentinels(base, rest)
+    if kind == "cluster" and base in {"redis", "rediss"}:
+        return _cluster(base, rest)
+    return _server(url)
+
+
+def _server(url: str, port: int = DEFAULT_PORT) -> Address:
     parts = urlsplit(url)
     if parts.password is not None:
         raise ValueError("a password does not belong in the URL: give it by reference")
@@ -67,18 +129,42 @@ def parse(url: str) -> Address:
     if not parts.hostname:
         raise ValueError("the URL of a store names a host")
     try:
-        port = parts.port
+        explicit = parts.port
     except ValueError:
         raise ValueError("the port is a number from 1 to 65535") from None
-    if port == 0:
+    if explicit == 0:
         raise ValueError("the port is a number from 1 to 65535")
     return Address(
         parts.hostname,
-        port or DEFAULT_PORT,
+        explicit or port,
         user=user,
         database=_database(parts.path.removeprefix("/")),
         is_tls=parts.scheme == "rediss",
     )
+
+
+def _sentinels(base: str, rest: str) -> SentinelAddress:
+    user, nodes, path = _several(base, rest, SENTINEL_PORT)
+    master, _, database = path.partition("/")
+    if not master or "?" in path or "#" in path:
+        raise ValueError("behind the Sentinels stands the name of their master, and nothing but a database")
+    return SentinelAddress(nodes, unquote(master), user, _database(database))
+
+
+def _cluster(base: str, rest: str) -> ClusterAddress:
+    user, nodes, path = _several(base, rest, DEFAULT_PORT)
+    if path not in {"", "0"}:
+        raise ValueError("a cluster has database 0 alone, and nothing stands behind its nodes")
+    return ClusterAddress(tuple(replace(node, user=user) for node in nodes))
+
+
+def _several(base: str, rest: str, port: int) -> tuple[str, tuple[Address, ...], str]:
+    """Take `[user@]host[:port],host[:port],.../path` apart."""
+    authority, _, path = rest.partition("/")
+    user, _, hosts = authority.rpartition("@")
+    if ":" in user:
+        raise ValueError("a password does not belong in the URL: give it by reference")
+    return unquote(user), tuple(_server(f"{base}://{host}", port) for host in hosts.split(",")), path
 
 
 def _socket(host: str | None, path: str, query: str, user: str) -> Address:

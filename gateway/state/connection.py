@@ -89,6 +89,12 @@ class Connection:
         loop: The running loop.
         timeout: Seconds from sending a command to its reply.
         on_lost: Called once when the connection is gone, with a word that says why.
+
+    Attributes:
+        inline: Makes of a command what is sent where the server loads no scripts: see `script.inlined`. None
+            where it does.
+        divert: Given every error with its command and receiver; True if it sees to the receiver. None where
+            nobody but the receiver cares.
     """
 
     __slots__ = (
@@ -101,6 +107,8 @@ class Connection:
         "_reader",
         "_transport",
         "_unparsed",
+        "divert",
+        "inline",
         "timeout",
         "why",
     )
@@ -110,12 +118,14 @@ class Connection:
     ) -> None:
         self.timeout = timeout
         self.why = ""
+        self.inline: Callable[[bytes], bytes] | None = None
+        self.divert: Callable[[bytes, Receiver, hiredis.ReplyError], bool] | None = None
         self._loop = loop
         self._on_lost = on_lost
         self._reader = hiredis.Reader(notEnoughData=_NOTHING)
         self._transport: asyncio.Transport | None = None
         self._outgoing: list[bytes] = []
-        self._pending: deque[tuple[float, Receiver]] = deque()
+        self._pending: deque[tuple[float, Receiver, bytes]] = deque()
         self._unparsed = 0
         self._is_timed = False
         self._is_gathering = False  # the transport itself sends what one tick writes together
@@ -130,14 +140,16 @@ class Connection:
         if self._transport is None:
             receiver.receive(LOST)
             return
+        deadline = self._loop.time() + self.timeout
+        self._pending.append((deadline, receiver, command))
+        if self.inline is not None:
+            command = self.inline(command)
         if self._is_gathering:
             self._transport.write(command)
         else:
             if not self._outgoing:
                 self._loop.call_soon(self._flush)
             self._outgoing.append(command)
-        deadline = self._loop.time() + self.timeout
-        self._pending.append((deadline, receiver))
         if not self._is_timed:
             self._is_timed = True
             self._loop.call_at(deadline, self._check)
@@ -183,7 +195,14 @@ class Connection:
                 if not pending:
                     self.abort("unasked-reply")
                     return
-                pending.popleft()[1].receive(reply)
+                _, receiver, command = pending.popleft()
+                divert = self.divert
+                if (
+                    divert is None
+                    or not isinstance(reply, hiredis.ReplyError)
+                    or not divert(command, receiver, reply)
+                ):
+                    receiver.receive(reply)
                 reply = reader.gets()
         except hiredis.ProtocolError:
             self.abort("no-redis")

@@ -34,7 +34,7 @@ class Owner(Protocol):
     def again(self, ask: Ask, /) -> None:
         """A command has to be sent once more: the server had lost the script."""
 
-    def judge(self, reply: Reply, /) -> None:
+    def judge(self, ask: Ask, reply: Reply, /) -> None:
         """A reply was no answer: is the connection of any use?"""
 
 
@@ -164,7 +164,7 @@ class Ask:
             for part in self.parts:
                 part.share.returning -= part.back
                 part.share.is_reported = False  # nobody knows whether it ran; the next one makes it good
-            self.store.judge(reply)
+            self.store.judge(self, reply)
         else:
             self.is_known = True
             self.is_granted = self.is_wanted and isinstance(reply, list) and reply[0] == 1
@@ -197,7 +197,7 @@ class Together:
     __slots__ = ("_future", "_gate", "missing")
 
     def __init__(self, loop: asyncio.AbstractEventLoop) -> None:
-        self.missing = 0
+        self.missing = 1  # until all are sent: an answer may come before
         is_driven = asyncio.current_task(loop) is None
         self._gate = Gate() if is_driven else None
         self._future: asyncio.Future[None] | None = None if is_driven else loop.create_future()
@@ -209,8 +209,15 @@ class Together:
         elif self._future is not None:
             await self._future
 
+    def sent(self) -> None:
+        """All are sent."""
+        self._less()
+
     def one(self, _ask: Ask) -> None:
         """One more has come."""
+        self._less()
+
+    def _less(self) -> None:
         self.missing -= 1
         if self.missing:
             return

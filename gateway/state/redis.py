@@ -21,10 +21,10 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
 
     from gateway.core.budgets import Budget, Hold
-    from gateway.state.link import Link
     from gateway.state.memory import MemoryStore
     from gateway.state.redis_shares import RedisShares
     from gateway.state.share import Share
+    from gateway.state.topology import Links
 
 BARRED_SECONDS: Final = 1.0
 """For so long at most a refusal is repeated without asking: somebody may have reset a limit by hand."""
@@ -145,14 +145,19 @@ class RedisStore:
         return self._shares
 
     @property
-    def link(self) -> Link:
-        """The connection, for what else may share it."""
+    def link(self) -> Links:
+        """The connections, for what else may share them."""
         return self._shares.link
 
     @property
     def is_ready(self) -> bool:
-        """True while there is a connection."""
-        return self._shares.link.connection is not None
+        """True while there is a connection: in a cluster, any."""
+        return self._shares.link.is_ready
+
+    @property
+    def lost(self) -> int:
+        """How many servers cannot be used."""
+        return self._shares.link.lost
 
     @property
     def why(self) -> str:

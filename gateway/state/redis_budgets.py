@@ -81,7 +81,7 @@ class RedisBudgets:
         if not isinstance(share, Share):
             return
         now = self._shares.clock.tick()
-        connection = self._shares.link.connection
+        connection = self._shares.link.at(share.tag)
         part = self._shares.cover(share, amount, now)
         more = Extension(hold, part, refuse)
         if not part.need:
@@ -90,7 +90,7 @@ class RedisBudgets:
             more.unknown()
         else:
             hold.is_growing = True
-            self._shares.ask(connection, [part], now, more.done)
+            self._shares.ask([part], now, more.done)
 
     def settle(self, hold: Hold, used: int, /) -> None:
         """Charge what was used, and give the rest back to the share; the second call does nothing."""

@@ -20,9 +20,10 @@ from gateway.core.signals import History
 from gateway.state.accounts import TAG_BYTES
 from gateway.state.connection import pack
 from gateway.state.counters import MemoryCounters, ModelBits, count_outcome
-from gateway.state.link import FATAL, Link, word
+from gateway.state.link import FATAL, word
 from gateway.state.script import Script
 from gateway.state.sketch import MODEL_BITS, PROMPT_BITS
+from gateway.state.topology import connect
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -49,10 +50,11 @@ REPLY_BYTES: Final = SUMS.size + 2 * MODEL_BYTES + 2 * PROMPT_BYTES
 class _Delta:
     """What this process counted for one identity since it last told Redis; receives the sums."""
 
-    __slots__ = ("counters", "counts", "done", "key", "models", "prompts")
+    __slots__ = ("counters", "counts", "done", "key", "models", "place", "prompts")
 
-    def __init__(self, key: str, counters: RedisCounters) -> None:
+    def __init__(self, key: str, place: bytes, counters: RedisCounters) -> None:
         self.key = key
+        self.place = place  # its key in the store
         self.counters = counters
         self.counts = History()
         self.models = 0
@@ -97,8 +99,8 @@ class RedisCounters:
         "_dirty",
         "_half_life",
         "_interval",
-        "_is_loading",
         "_link",
+        "_loading",
         "_local",
         "_now",
         "_prefix",
@@ -121,8 +123,13 @@ class RedisCounters:
         now: Callable[[], float] | None = None,
     ) -> None:
         self._script = Script("count")
-        probe = pack("EVALSHA", self._script.digest, 1, f"{prefix}{{probe}}:behaviour", "", 1, *NOTHING)
-        self._link = Link(server, self._script, probe, lambda _connection: None, report)
+        self._link = connect(
+            server,
+            self._script,
+            lambda tag: pack("EVALSHA", self._script.digest, 1, self._place(tag), "", 1, *NOTHING),
+            lambda _connection: None,
+            report,
+        )
         self._local = MemoryCounters(clock, half_life=half_life, identities=identities, seed=blinding)
         self._bits = ModelBits(blinding)
         self._half_life = half_life
@@ -133,13 +140,13 @@ class RedisCounters:
         self._now = now
         self._dirty: dict[str, _Delta] = {}
         self._task: asyncio.Task[None] | None = None
-        self._is_loading = False
+        self._loading: set[Connection] = set()
         self.lost = 0
 
     @property
     def is_ready(self) -> bool:
         """True while there is a connection. Without one, counting goes on locally."""
-        return self._link.connection is not None
+        return self._link.is_ready
 
     async def start(self) -> None:
         """Connect, and begin to flush. Never raises."""
@@ -175,15 +182,18 @@ class RedisCounters:
 
     async def flush(self) -> None:
         """Send what was counted, and wait for the sums; keeps everything if there is no connection."""
-        self._is_loading = False
+        self._loading.clear()
         keys = list(self._dirty)  # what is counted from now on waits for the next flush
         for first in range(0, len(keys), BATCH):
-            connection = self._link.connection
-            if connection is None:
-                return
-            batch = [self._dirty.pop(key) for key in keys[first : first + BATCH] if key in self._dirty]
-            if batch:
-                await self._send(connection, batch)
+            batches: dict[Connection, list[_Delta]] = {}
+            for key in keys[first : first + BATCH]:
+                delta = self._dirty.get(key)
+                connection = None if delta is None else self._link.at(delta.place)
+                if delta is not None and connection is not None:
+                    del self._dirty[key]
+                    batches.setdefault(connection, []).append(delta)
+            for answered in [self._send(*batch) for batch in batches.items()]:
+                await answered
 
     def merge(self, delta: _Delta, reply: Reply) -> None:
         """Take over the fleet's sums for one identity; for the delta's own reply alone."""
@@ -191,11 +201,11 @@ class RedisCounters:
             self._adopt(delta.key, reply)
         elif isinstance(reply, hiredis.ReplyError) and word(reply) == "script-missing":
             self._keep(delta)  # it did not run
-            self._load()
+            self._load(delta)
         else:
             self.lost += 1
             if isinstance(reply, hiredis.ReplyError) and word(reply) in FATAL:
-                self._give_up(word(reply))
+                self._give_up(delta, word(reply))
 
     def receive(self, reply: Reply, /) -> None:
         """Ignore the reply to loading the script: the next flush shows whether it is there."""
@@ -219,16 +229,16 @@ class RedisCounters:
         tally.history.models = models.estimate()
         tally.history.prompts = prompts.estimate()
 
-    def _give_up(self, why: str) -> None:
-        connection = self._link.connection
+    def _give_up(self, delta: _Delta, why: str) -> None:
+        connection = self._link.at(delta.place)
         if connection is not None:
             connection.abort(why)
 
-    def _load(self) -> None:
+    def _load(self, delta: _Delta) -> None:
         """Load the script, once per flush: every count of a pipeline misses it."""
-        connection = self._link.connection
-        if connection is not None and not self._is_loading:
-            self._is_loading = True
+        connection = self._link.at(delta.place)
+        if connection is not None and connection not in self._loading:
+            self._loading.add(connection)
             connection.send(pack("SCRIPT", "LOAD", self._script.text), self)
 
     def _keep(self, delta: _Delta) -> None:
@@ -246,20 +256,22 @@ class RedisCounters:
             if len(self._dirty) >= self._capacity:  # the store has been away for long
                 del self._dirty[next(iter(self._dirty))]
                 self.lost += 1
-            delta = self._dirty[key] = _Delta(key, self)
+            digest = blake2b(key.encode(), digest_size=TAG_BYTES, key=self._blinding).hexdigest()
+            delta = self._dirty[key] = _Delta(key, self._place(digest.encode()), self)
         return delta
 
-    async def _send(self, connection: Connection, batch: list[_Delta]) -> None:
+    def _place(self, tag: bytes) -> bytes:
+        return b"%b{%b}:behaviour" % (self._prefix, tag)
+
+    def _send(self, connection: Connection, batch: list[_Delta]) -> asyncio.Future[None]:
+        """Send counts; the future ends with the last reply."""
         batch[-1].done = done = asyncio.get_running_loop().create_future()
         now = "" if self._now is None else repr(self._now())
         half_life = repr(self._half_life)
         for delta in batch:
-            digest = blake2b(delta.key.encode(), digest_size=TAG_BYTES, key=self._blinding).hexdigest()
-            key = b"%b{%b}:behaviour" % (self._prefix, digest.encode())
-            connection.send(
-                pack("EVALSHA", self._script.digest, 1, key, now, half_life, *delta.packed()), delta
-            )
-        await done
+            words = (self._script.digest, 1, delta.place, now, half_life)
+            connection.send(pack("EVALSHA", *words, *delta.packed()), delta)
+        return done
 
     async def _run(self) -> None:
         while True:

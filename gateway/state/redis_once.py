@@ -21,7 +21,7 @@ from gateway.state.connection import Answer, pack
 from gateway.state.link import FATAL, word
 
 if TYPE_CHECKING:
-    from gateway.state.link import Link
+    from gateway.state.topology import Links
 
 DIGEST_BYTES: Final = 16
 
@@ -31,14 +31,14 @@ class RedisOnce:
     """Names claimed in Redis or Valkey. Implements `gateway.core.ports.Once`.
 
     Args:
-        link: A connection that comes back; whoever owns it starts and stops it.
+        link: Connections that come back; whoever owns them starts and stops them.
         prefix: What all keys begin with.
         blinding: Key of the digest that stands for a name; the same in the whole fleet. At most 64 bytes.
     """
 
     __slots__ = ("_blinding", "_link", "_prefix", "unavailable")
 
-    def __init__(self, link: Link, *, prefix: str = "gateway:", blinding: bytes = b"") -> None:
+    def __init__(self, link: Links, *, prefix: str = "gateway:", blinding: bytes = b"") -> None:
         self._link = link
         self._prefix = prefix.encode()
         self._blinding = blinding
@@ -50,10 +50,10 @@ class RedisOnce:
         Raises:
             StoreUnavailable: No usable answer in time.
         """
-        connection = self._link.connection
+        digest = blake2b(name, digest_size=DIGEST_BYTES, key=self._blinding).hexdigest().encode()
+        connection = self._link.at(digest)
         if connection is None:
             raise self._unknown()
-        digest = blake2b(name, digest_size=DIGEST_BYTES, key=self._blinding).hexdigest().encode()
         key = b"%b{%b}:once" % (self._prefix, digest)
         answer = Answer(asyncio.get_running_loop())
         connection.send(pack("SET", key, "1", "NX", "PX", max(1, ceil(seconds * 1000.0))), answer)

@@ -23,9 +23,10 @@ from gateway.core.ports import StoreUnavailable
 from gateway.state.accounts import Accounts
 from gateway.state.connection import LOST, pack
 from gateway.state.draw import IGNORED, Ask, Part, Together
-from gateway.state.link import FATAL, Link, word
+from gateway.state.link import FATAL, word
 from gateway.state.script import Script
 from gateway.state.share import LEASE_SECONDS, Shares
+from gateway.state.topology import connect
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Iterator, Sequence
@@ -96,8 +97,12 @@ class RedisShares:
     ) -> None:
         self._script = Script("draw")
         line = "level 1 0 0 0 probe 0 0 0 0 0 0 0"
-        probe = pack("EVALSHA", self._script.digest, 1, f"{prefix}{{probe}}:account:", "", "1", line)
-        self.link = Link(server, self._script, probe, lambda _connection: None, report)
+
+        def probe(tag: bytes) -> bytes:
+            place = f"{prefix}{{{tag.decode()}}}:account:"
+            return pack("EVALSHA", self._script.digest, 1, place, "", "1", line)
+
+        self.link = connect(server, self._script, probe, lambda _connection: None, report)
         self.clock = clock
         self.shares = Shares(Accounts(prefix, blinding), capacity)
         self._interval = interval
@@ -136,12 +141,13 @@ class RedisShares:
             now: Monotonic seconds.
             ahead: What it may need later; drawn in the same write, as far as there is ample room.
         """
-        connection = self.link.connection
-        if connection is None:
+        at = self.link.at
+        if any(at(part.share.tag) is None for part in parts):
             return Outcome.UNKNOWN
         self.trips += 1
         together = Together(asyncio.get_running_loop())
-        asks = self._ask_all(connection, parts, now, ahead, together)
+        asks = self._ask_all(parts, now, ahead, together)
+        together.sent()
         try:
             await together.wait()
         except BaseException:  # the client has gone
@@ -161,12 +167,7 @@ class RedisShares:
         return Outcome.UNKNOWN
 
     def _ask_all(
-        self,
-        connection: Connection,
-        parts: Sequence[Part],
-        now: float,
-        ahead: Sequence[Part],
-        together: Together,
+        self, parts: Sequence[Part], now: float, ahead: Sequence[Part], together: Together
     ) -> list[Ask]:
         """Send one command per hash tag; those that nobody waits for first: they are answered by then."""
         groups: dict[bytes, list[Part]] = {}
@@ -176,16 +177,16 @@ class RedisShares:
         for part in ahead:
             groups.setdefault(part.share.tag, []).append(part)
         if len(groups) == 1:  # the common case
-            together.missing = 1
-            return [self.ask(connection, [*parts, *ahead], now, together.one)]
+            together.missing += 1
+            return [self.ask([*parts, *ahead], now, together.one)]
         asks = []
         waiting = {part.share.tag for part in parts if part.need}
         for tag in sorted(groups, key=waiting.__contains__):
             if tag in waiting:
                 together.missing += 1
-                asks.append(self.ask(connection, groups[tag], now, together.one))
+                asks.append(self.ask(groups[tag], now, together.one))
             elif any(part.want for part in groups[tag]):
-                self.ask(connection, groups[tag], now)
+                self.ask(groups[tag], now)
         return asks
 
     def cover(self, share: Share, amount: int, now: float) -> Part:
@@ -214,13 +215,7 @@ class RedisShares:
                 part.share.untake(amount)
                 self.touch(part.share)
 
-    def ask(
-        self,
-        connection: Connection,
-        parts: Sequence[Part],
-        now: float,
-        done: Callable[[Ask], None] | None = None,
-    ) -> Ask:
+    def ask(self, parts: Sequence[Part], now: float, done: Callable[[Ask], None] | None = None) -> Ask:
         """Send one command about shares under one hash tag."""
         wall = self.clock.wall()
         keys, lines = [], []
@@ -241,7 +236,11 @@ class RedisShares:
         ask = Ask(self, parts, now, command)
         ask.done = done
         self.asked += 1
-        connection.send(command, ask)
+        connection = self.link.at(keys[0])
+        if connection is None:
+            ask.receive(LOST)
+        else:
+            connection.send(command, ask)
         return ask
 
     def time(self) -> str:
@@ -257,10 +256,10 @@ class RedisShares:
         Raises:
             StoreUnavailable: There is no connection, or no room for a share.
         """
-        connection = self.link.connection
+        share = self.shares.of(budget, key, self.clock.tick())
+        connection = self.link.at(share.tag)
         if connection is None:
             raise StoreUnavailable
-        share = self.shares.of(budget, key, self.clock.tick())
         if not share.is_over:
             self.report((share,), is_idle=True)
         self.told(key)
@@ -282,15 +281,13 @@ class RedisShares:
         self._send(parts, now)
 
     def _send(self, parts: Iterable[Part], now: float) -> None:
-        """Send reports, one command per hash tag."""
-        connection = self.link.connection
-        if connection is None:
-            return
+        """Send reports, one command per hash tag; what cannot be sent now is reported later."""
         groups: dict[bytes, list[Part]] = {}
         for part in parts:
             groups.setdefault(part.share.tag, []).append(part)
-        for group in groups.values():
-            self.ask(connection, group, now)
+        for tag, group in groups.items():
+            if self.link.at(tag) is not None:
+                self.ask(group, now)
 
     def flush(self) -> None:
         """Report whatever has to be reported. Sends; waits for nothing."""
@@ -338,16 +335,16 @@ class RedisShares:
 
     def again(self, ask: Ask) -> None:
         """The server has lost the script (restart, SCRIPT FLUSH): load it and send the command again."""
-        connection = self.link.connection
+        connection = self.link.at(ask.parts[0].share.tag)
         if connection is None:
             ask.receive(LOST)
             return
         connection.send(pack("SCRIPT", "LOAD", self._script.text), IGNORED)
         connection.send(ask.command, ask)  # after the script, in the same write
 
-    def judge(self, reply: Reply) -> None:
+    def judge(self, ask: Ask, reply: Reply) -> None:
         """Give the connection up if nothing better can come from it."""
-        connection = self.link.connection
+        connection = self.link.at(ask.parts[0].share.tag)
         if connection is not None and isinstance(reply, hiredis.ReplyError) and word(reply) in FATAL:
             connection.abort(word(reply))
 

@@ -18,9 +18,10 @@ import hiredis
 from gateway.core.ports import StoreUnavailable
 from gateway.core.revocation import check
 from gateway.state.connection import Answer, pack
-from gateway.state.link import Link, fault
+from gateway.state.link import FATAL, FULL, fault
 from gateway.state.local_revocations import admit, begin, keep
-from gateway.state.shared_log import BLOCK, SharedLog, Unreadable
+from gateway.state.shared_log import BLOCK, TAG, SharedLog, Unreadable
+from gateway.state.topology import follow
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Sequence
@@ -116,8 +117,12 @@ class ReplicatedRevocations:
         self._up = asyncio.Event()
         self._settled = asyncio.Event()
         patient = replace(server, timeout=server.timeout + BLOCK + PATIENCE)
-        self._reading = Link(patient, log.script, log.probe(), lambda _connection: self._up.set(), report)
-        self._writing = Link(server, log.script, log.mark(), lambda _connection: None, lambda _e, _w: None)
+        self._reading = follow(
+            patient, TAG, log.script, log.probe(), lambda _connection: self._up.set(), report
+        )
+        self._writing = follow(
+            server, TAG, log.script, log.mark(), lambda _connection: None, self._hear_of_writing
+        )
         self._task: asyncio.Task[None] | None = None
         self._compare_at = float("-inf")
         self._is_unkept = False  # the journal does not take what was heard
@@ -194,7 +199,15 @@ class ReplicatedRevocations:
         if isinstance(reply, hiredis.ReplyError) and str(reply).startswith("NOSCRIPT"):
             connection.send(pack("SCRIPT", "LOAD", self._log.script.text), _UNNEEDED)
             reply = await _reply(connection, command)
-        return fault(reply) is None
+        why = fault(reply)
+        if why in FATAL:
+            connection.abort(why)  # a replica now, say: the next one may be writable
+        return why is None
+
+    def _hear_of_writing(self, event: str, why: str) -> None:
+        """Report what reading does not show: both are lost together, but only writing needs memory."""
+        if event == FULL:
+            self._report(event, why)
 
     def _note(self, news: tuple[Revocation | Lift, ...]) -> None:
         self._owed.update((change.id, change) for change in news)

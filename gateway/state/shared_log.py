@@ -31,6 +31,7 @@ BATCH_BYTES: Final = 32 * 1024  # of one call, unless a single change is larger
 READ: Final = 16  # calls per reply: far below what the connection takes for no Redis
 SCAN: Final = 64  # fields per reply while everything is read: below a millisecond of work
 BEGIN: Final = b"0-0"
+TAG: Final = b"revocations"  # the hash tag of the three keys: they are on one server of a cluster
 
 
 class Unreadable(Exception):
@@ -79,7 +80,7 @@ class SharedLog:
     __slots__ = ("_at", "_keys", "_mark", "_seal", "script")
 
     def __init__(self, prefix: str, seal: Seal) -> None:
-        base = f"{prefix}{{revocations}}:"
+        base = f"{prefix}{{{TAG.decode()}}}:"
         self._keys = tuple(f"{base}{name}".encode() for name in ("known", "log", "mark"))
         self._seal = seal
         self._at = BEGIN

@@ -60,8 +60,7 @@ async def settled(budgets: Budgets | Store) -> None:
     """Let everything that is on its way to a server arrive, and what that makes leave as well."""
     if isinstance(budgets, RedisBudgets | RedisStore):
         budgets.shares.flush()
-        connection = budgets.shares.link.connection
-        for _ in range(2 if connection is not None else 0):
+        for connection in 2 * budgets.shares.link.connections:
             await connection.ask("PING")  # replies come in order
     await asyncio.sleep(0)
 

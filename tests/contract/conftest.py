@@ -1,10 +1,10 @@
-"""Stores under contract: memory, Redis (TCP, TLS, unix socket) and Valkey, each on the real thing."""
+"""Stores under contract: memory, Redis (TCP, TLS, unix socket) and Valkey (SCRIPT permitted or not), all real."""
 
 from __future__ import annotations
 
 from contextlib import asynccontextmanager
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING, final
+from typing import TYPE_CHECKING, cast, final
 from uuid import uuid4
 
 import pytest
@@ -15,15 +15,24 @@ from gateway.state.link import Server, tls_context
 from gateway.state.memory import MemoryStore
 from gateway.state.redis import RedisStore
 from gateway.state.redis_shares import RedisShares
-from tests.servers import PASSWORD, USER, RunningServer, make_pki, redis_binary, valkey_binary
+from tests.clusters import RunningCluster
+from tests.servers import INLINE_USER, PASSWORD, USER, RunningServer, make_pki, redis_binary, valkey_binary
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator, Iterator
 
     from gateway.core.ports import Store
 
-KINDS = ["memory", "valkey", *(["redis", "redis-tls", "redis-unix"] if redis_binary() else [])]
+KINDS = [
+    "memory",
+    "valkey",
+    "valkey-inline",
+    *(["redis", "redis-tls", "redis-unix"] if redis_binary() else []),
+    "cluster",
+]
 SERVERS = ["valkey", *(["redis"] if redis_binary() else [])]
+SHARED = [*SERVERS, "cluster"]
+"""What many tests may use together: `Servers` has them."""
 
 
 @final
@@ -43,20 +52,24 @@ class FakeClock:
 @final
 @dataclass
 class Servers:
-    """Both servers, started when first asked for."""
+    """Both servers and a cluster, started when first asked for."""
 
     directory: pytest.TempPathFactory
-    running: dict[str, RunningServer] = field(default_factory=dict)
+    running: dict[str, RunningServer | RunningCluster] = field(default_factory=dict)
 
     def __getitem__(self, name: str) -> RunningServer:
         if name not in self.running:
-            directory = self.directory.mktemp(name)
-            binary = redis_binary() if name == "redis" else valkey_binary()
-            assert binary is not None
-            pki = make_pki(directory) if name == "redis" else None
-            server = self.running[name] = RunningServer(binary, directory, pki=pki)
-            server.start()
-        return self.running[name]
+            self.running[name] = self._make(name)
+            self.running[name].start()
+        return cast("RunningServer", self.running[name])  # a cluster is asked the same of tests that share it
+
+    def _make(self, name: str) -> RunningServer | RunningCluster:
+        directory = self.directory.mktemp(name)
+        if name == "cluster":
+            return RunningCluster(redis_binary() or valkey_binary(), directory)
+        binary = redis_binary() if name == "redis" else valkey_binary()
+        assert binary is not None
+        return RunningServer(binary, directory, pki=make_pki(directory) if name == "redis" else None)
 
 
 @pytest.fixture(scope="session")
@@ -68,18 +81,27 @@ def servers(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Servers]:
         server.stop()
 
 
-def reach(server: RunningServer, kind: str = "", *, password: str = PASSWORD, timeout: float = 5.0) -> Server:
+def reach(
+    server: RunningServer | RunningCluster,
+    kind: str = "",
+    *,
+    password: str = PASSWORD,
+    timeout: float = 5.0,
+) -> Server:
     """Return how a store reaches a server; patient, because test machines are slow."""
+    if isinstance(server, RunningCluster):
+        return Server(parse(server.url), password.encode(), timeout=timeout)
     if kind == "redis-tls":
         assert server.pki is not None
         pki = server.pki
         context = tls_context(str(pki.ca), str(pki.client_certificate), str(pki.client_key))
         url = f"rediss://{USER}@localhost:{server.tls_port}"
         return Server(parse(url), password.encode(), context, timeout)
+    user = INLINE_USER if kind.endswith("-inline") else USER
     url = (
-        f"unix://{USER}@{server.socket_path}"
+        f"unix://{user}@{server.socket_path}"
         if kind == "redis-unix"
-        else f"redis://{USER}@127.0.0.1:{server.port}"
+        else f"redis://{user}@127.0.0.1:{server.port}"
     )
     return Server(parse(url), password.encode(), timeout=timeout)
 

@@ -15,7 +15,7 @@ from hypothesis.stateful import Bundle, RuleBasedStateMachine, multiple, rule, r
 from gateway.core.budgets import Budget, Hold
 from gateway.state.memory_budgets import MemoryBudgets
 from tests.contract.budgets import daily, level, opened_budgets, rolling, settled
-from tests.contract.conftest import SERVERS, FakeClock, Servers, reach
+from tests.contract.conftest import SHARED, FakeClock, Servers, reach
 
 if TYPE_CHECKING:
     from gateway.core.budgets import Denial
@@ -42,7 +42,7 @@ def view(denial: Denial | None) -> object:
 
 @pytest.mark.slow
 @pytest.mark.timeout(240)
-@pytest.mark.parametrize("name", SERVERS)
+@pytest.mark.parametrize("name", SHARED)
 def test_memory_and_redis_never_differ(servers: Servers, name: str) -> None:
     """Any sequence of reservations, extensions, settlements, reloads and waits gives the same answers."""
     clock = FakeClock()

@@ -72,7 +72,7 @@ async def test_what_was_spent_meanwhile_is_reported_when_the_server_is_back(serv
         opened_budgets(reach(server, timeout=5.0), clock) as other,
     ):
         (hold,), _ = await take(one, "k", (daily(100), 60))
-        connection = one.shares.link.connection
+        connection = one.shares.link.at(b"")
         assert connection is not None
         one.settle(hold, 50)
         one.shares.flush()
@@ -194,7 +194,7 @@ async def test_a_client_that_goes_leaves_nothing_set_aside(server: RunningServer
         line.send(None)
         with pytest.raises(ClientGone):
             line.throw(ClientGone())
-        connection = budgets.shares.link.connection
+        connection = budgets.shares.link.at(b"")
         assert connection is not None
         await connection.ask("PING")
         clock.now += 1.0

@@ -15,7 +15,7 @@ from hypothesis.stateful import Bundle, RuleBasedStateMachine, multiple, rule, r
 from gateway.core.limits import ConcurrencyLimit, Ledger, RateLimit, RouteLimits
 from gateway.state.memory import MemoryStore
 from tests.contract.budgets import settled
-from tests.contract.conftest import SERVERS, FakeClock, Servers, opened, reach
+from tests.contract.conftest import SHARED, FakeClock, Servers, opened, reach
 
 if TYPE_CHECKING:
     from gateway.state.redis import RedisStore
@@ -46,7 +46,7 @@ def view(ledger: Ledger) -> object:
     )
 
 
-@pytest.mark.parametrize("name", SERVERS)
+@pytest.mark.parametrize("name", SHARED)
 def test_memory_and_redis_never_differ(servers: Servers, name: str) -> None:
     """Any sequence of claims, settlements, reloads and waits gives the same ledgers in both."""
     clock = FakeClock()

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+from contextlib import suppress
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, final
@@ -86,6 +87,7 @@ async def test_a_killed_server_refuses_at_once_and_comes_back(server: RunningSer
         with pytest.raises(StoreUnavailable):
             await store.admit("k", CHAT)
         took = asyncio.get_running_loop().time() - began
+        lost = store.lost
         server.start()
         await reports.until("back")
         ledger = await store.admit("k", CHAT)
@@ -93,7 +95,7 @@ async def test_a_killed_server_refuses_at_once_and_comes_back(server: RunningSer
     assert took < 0.05
     assert None is ledger.refused
     assert reports.said == [("lost", "closed"), ("back", "")]
-    assert store.unavailable == 1
+    assert (lost, store.unavailable) == (1, 1)
 
 
 async def test_claims_on_their_way_are_refused_when_the_server_dies(server: RunningServer) -> None:
@@ -232,19 +234,144 @@ async def test_a_user_that_may_not_load_scripts_needs_them_loaded(server: Runnin
     assert (ledger.refused, again.refused) == (None, None)
 
 
+async def test_a_master_without_its_replicas_is_given_up(server: RunningServer) -> None:
+    """`NOREPLICAS`: cut off from them, it must not grant what another may grant as well."""
+    reports = Reports()
+    async with opened(reach(server), report=reports) as store:
+        await store.admit("k", CHAT)
+        server.admin("CONFIG", "SET", "min-replicas-to-write", "1")
+        with pytest.raises(StoreUnavailable):
+            await store.admit("k", CHAT)
+        why = await reports.until("lost")
+        server.admin("CONFIG", "SET", "min-replicas-to-write", "0")
+        await reports.until("back")
+        ledger = await store.admit("k", CHAT)
+
+    assert why == "no-replicas"
+    assert ledger.refused is None
+
+
+async def test_a_server_that_loads_its_data_is_waited_for() -> None:
+    """`LOADING`: refused until it has, and tried anew meanwhile."""
+    replies = iter([b"-LOADING Redis is loading the dataset in memory\r\n"] * 2)
+    reports = Reports()
+
+    def answer(words: list[bytes]) -> bytes:
+        return next(replies, b":1\r\n") if words[0] == b"EVALSHA" else b"*1\r\n:1\r\n"
+
+    async with talking(answer) as (url, _), opened(Server(parse(url)), report=reports) as store:
+        is_ready = store.is_ready
+        with pytest.raises(StoreUnavailable):
+            await store.admit("k", CHAT)
+        await reports.until("back")
+        ledger = await store.admit("k", CHAT)
+
+    assert not is_ready
+    assert reports.said == [("lost", "loading"), ("back", "")]
+    assert ledger.refused is None
+
+
+async def test_a_slow_server_is_waited_for_until_the_timeout(server: RunningServer) -> None:
+    """Slower than usual is granted; slower than the timeout is refused then, and not later."""
+    reports = Reports()
+    loop = asyncio.get_running_loop()
+    async with opened(reach(server, timeout=1.0), report=reports) as store:
+        times = []
+        for milliseconds in (200, 3000):
+            server.admin("CLIENT", "PAUSE", milliseconds)
+            began = loop.time()
+            with suppress(StoreUnavailable):
+                await store.admit("k", CHAT)
+            times.append(loop.time() - began)
+        unavailable = store.unavailable
+        server.admin("CLIENT", "UNPAUSE")
+        await reports.until("back")
+
+    assert 0.1 < times[0] < 0.9
+    assert 0.99 < times[1] < 1.5
+    assert unavailable == 1
+    assert reports.said == [("lost", "timeout"), ("back", "")]
+
+
+async def test_what_is_flushed_begins_anew(server: RunningServer) -> None:
+    """FLUSHALL forgets what was used, running requests included; nobody is refused for it, nothing fails."""
+    limits = RouteLimits("flushed", (RateLimit("r", 2, 3600.0, 2),), ConcurrencyLimit("c", 2))
+    reports = Reports()
+    async with opened(reach(server), report=reports) as store:
+        before = [await store.admit("k", limits) for _ in range(3)]
+        server.admin("FLUSHALL")
+        after = [await store.admit("k", limits) for _ in range(3)]
+        for ledger in before[:2]:
+            store.settle(ledger)  # of slots that are gone
+
+    assert [ledger.refused for ledger in (*before, *after)] == [None, None, "r"] * 2
+    assert reports.said == []
+
+
+async def test_a_server_that_loads_no_scripts_is_sent_them_with_every_call(tmp_path: Path, key: str) -> None:
+    """Managed servers have no SCRIPT command: EVAL does the same, is said once, and limits are as exact."""
+    server = RunningServer(
+        redis_binary() or valkey_binary(),
+        tmp_path,
+        acl="+@all ~*",
+        options=("--rename-command", "SCRIPT", ""),
+    )
+    server.start()
+    reports = Reports()
+    limits = RouteLimits("two", (RateLimit("r", 2, 3600.0, 2),))
+    try:
+        async with opened(reach(server), report=reports) as store:
+            ledgers = [await store.admit(key, limits) for _ in range(3)]
+            evals = server.calls("eval"), server.calls("evalsha")
+            server.stop()
+            await reports.until("lost")
+            server.start()
+            await reports.until("back")
+            ledgers.append(await store.admit("other", limits))
+    finally:
+        server.stop()
+
+    assert [ledger.refused for ledger in ledgers] == [None, None, "r", None]
+    assert evals == (4, 0)  # a new connection is tried once
+    assert [event for event, _ in reports.said] == ["inline", "lost", "back"]
+
+
+async def test_privileges_that_change_while_it_runs_are_followed(server: RunningServer, key: str) -> None:
+    """SCRIPT is withdrawn and the scripts are gone: one claim is refused, then they are sent along."""
+    reports = Reports()
+    async with opened(reach(server), report=reports) as store:
+        await store.admit(key, CHAT)
+        server.admin("ACL", "SETUSER", USER, "-script", "+eval")
+        server.admin("SCRIPT", "FLUSH")
+        with pytest.raises(StoreUnavailable):
+            await store.admit(key, CHAT)
+        await reports.length(3)
+        ledger = await store.admit(key, CHAT)
+
+    assert ledger.refused is None
+    assert reports.said == [("lost", "script-missing"), ("back", ""), ("inline", "")]
+
+
 async def test_a_full_server_refuses_and_keeps_its_connection(server: RunningServer) -> None:
-    """Out of memory: refused, one by one, until there is room."""
+    """Out of memory: refused, one by one and at once, until there is room; said once."""
     rated = RouteLimits("rated", CHAT.rates)
-    async with opened(reach(server)) as store:
+    reports = Reports()
+    async with opened(reach(server), report=reports) as store:
         await store.admit("k", rated)
         server.admin("CONFIG", "SET", "maxmemory", "1")
-        with pytest.raises(StoreUnavailable):
-            await store.admit("k", rated)
+        began = asyncio.get_running_loop().time()
+        for _ in range(3):
+            with pytest.raises(StoreUnavailable):
+                await store.admit("k", rated)
+        took = asyncio.get_running_loop().time() - began
         is_ready = store.is_ready
         server.admin("CONFIG", "SET", "maxmemory", "0")
         ledger = await store.admit("k", rated)
 
     assert is_ready
+    assert took < 0.2
+    assert store.unavailable == 3
+    assert reports.said == [("out-of-memory", "")]
     assert None is ledger.refused
 
 

@@ -13,7 +13,7 @@ from hypothesis import strategies as st
 
 from gateway.state.share import LEASE_SECONDS
 from tests.contract.budgets import daily, level, opened_budgets, rolling, settled, take
-from tests.contract.conftest import SERVERS, FakeClock, Servers, reach
+from tests.contract.conftest import SHARED, FakeClock, Servers, reach
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -26,7 +26,7 @@ WORKERS = 5
 NOON = 86400.0 * 1000 + 43200.0
 
 
-@pytest.fixture(params=SERVERS)
+@pytest.fixture(params=SHARED)
 def server(request: pytest.FixtureRequest, servers: Servers) -> Iterator[RunningServer]:
     """Each kind of server."""
     return servers[request.param]

@@ -14,7 +14,7 @@ from gateway.state.address import parse
 from gateway.state.link import Server
 from gateway.state.once import MemoryOnce
 from gateway.state.redis_once import RedisOnce
-from tests.contract.conftest import KINDS, SERVERS, FakeClock, opened, reach
+from tests.contract.conftest import KINDS, SERVERS, SHARED, FakeClock, opened, reach
 from tests.servers import LEAST_PRIVILEGES, RunningServer, redis_binary, talking, valkey_binary
 
 if TYPE_CHECKING:
@@ -82,7 +82,7 @@ async def test_two_gateways_share_what_was_used(servers: Servers, kind: str, nam
         assert not await one.claim(name, 60.0)
 
 
-@pytest.mark.parametrize("kind", SERVERS)
+@pytest.mark.parametrize("kind", SHARED)
 async def test_a_claim_lapses(servers: Servers, kind: str, name: bytes) -> None:
     """After its time, to the millisecond, the server forgets it by itself."""
     server = servers[kind]
@@ -94,7 +94,7 @@ async def test_a_claim_lapses(servers: Servers, kind: str, name: bytes) -> None:
         assert not await once.claim(name, 60.0)
 
 
-@pytest.mark.parametrize("kind", SERVERS)
+@pytest.mark.parametrize("kind", SHARED)
 async def test_the_server_learns_no_name(servers: Servers, kind: str, name: bytes) -> None:
     """Keys are digests under the fleet's secret, expire, and hold nothing."""
     server = servers[kind]

@@ -16,9 +16,11 @@ from gateway.state.memory_budgets import MemoryBudgets
 from gateway.state.redis_budgets import RedisBudgets
 from gateway.state.script import Script
 from gateway.state.share import LEASE_SECONDS
+from tests.clusters import CLUSTER_PRIVILEGES
 from tests.contract.budgets import settled
-from tests.contract.conftest import SERVERS, FakeClock, Servers, opened, reach
-from tests.servers import LEAST_PRIVILEGES, USER
+from tests.contract.conftest import SHARED, FakeClock, Servers, opened, reach
+from tests.sentinels import SENTINEL_PRIVILEGES
+from tests.servers import INLINE_INSTEAD, INLINE_USER, LEAST_PRIVILEGES, USER
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -37,7 +39,7 @@ def place(store: RedisStore, key: str) -> str:
     return store.shares.shares.of(as_budgets(CHAT)[0], key, 0.0).place.decode()
 
 
-@pytest.fixture(params=SERVERS)
+@pytest.fixture(params=SHARED)
 def server(request: pytest.FixtureRequest, servers: Servers) -> Iterator[RunningServer]:
     """Each kind of server."""
     return servers[request.param]
@@ -128,7 +130,7 @@ async def test_budgets_that_the_head_names_come_in_the_same_write(
 
     async with opened(reach(server), clock) as store:
         keeper = RedisBudgets(store.shares, MemoryBudgets(clock))
-        connection = store.link.connection
+        connection = store.link.at(key.encode())
         assert connection is not None
         assert connection._transport is not None
         counting = Counting(connection._transport)
@@ -339,6 +341,22 @@ async def test_a_key_of_another_type_grants_nothing(server: RunningServer, key: 
         assert store.is_ready
 
 
+def test_without_scripts_the_only_other_privilege_is_eval(server: RunningServer) -> None:
+    """Who may send scripts along may neither load nor flush them, nor reach more with them."""
+    permitted = [
+        server.admin("ACL", "DRYRUN", INLINE_USER, *command) == b"OK"
+        for command in (
+            ("EVAL", "return 1", "0"),
+            ("EVALSHA", "0" * 40, "0"),
+            ("SCRIPT", "LOAD", "return 1"),
+            ("SCRIPT", "FLUSH"),
+            ("EVAL", "return 1", "1", "other"),
+        )
+    ]
+
+    assert permitted == [True, False, False, False, False]
+
+
 @pytest.mark.parametrize(
     "command",
     [
@@ -365,8 +383,11 @@ def test_the_documented_privileges_are_no_more_than_needed(
 
 
 def test_the_documentation_states_the_tested_privileges() -> None:
-    """docs/redis.md quotes the ACL line that these tests run under, and the scripts' digests exist."""
-    text = Path(__file__).parents[2].joinpath("docs", "redis.md").read_text()
+    """docs/redis.md quotes the ACL lines that these tests run under, and the scripts' digests exist."""
+    text = " ".join(Path(__file__).parents[2].joinpath("docs", "redis.md").read_text().split())
 
-    assert LEAST_PRIVILEGES in " ".join(text.split())
+    assert LEAST_PRIVILEGES in text
+    assert all(f"`{words}`" in text for words in INLINE_INSTEAD)
+    for privileges in (SENTINEL_PRIVILEGES, CLUSTER_PRIVILEGES):
+        assert f"`{privileges.removeprefix(LEAST_PRIVILEGES).strip()}`" in text
     assert len(Script("draw").digest) == 40

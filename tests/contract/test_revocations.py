@@ -205,7 +205,9 @@ class Machine(RuleBasedStateMachine):
 
 @pytest.mark.slow
 @pytest.mark.timeout(300)
-@pytest.mark.parametrize("kind", ["memory", *[kind for kind in KINDS if kind in {"valkey", "redis"}]])
+@pytest.mark.parametrize(
+    "kind", ["memory", *[kind for kind in KINDS if kind in {"valkey", "redis", "cluster"}]]
+)
 def test_random_lives(kind: str, servers: Servers, tmp_path: Path) -> None:
     """Adding, lifting, ending, restarting and flushing in any order: the fleet agrees with the model."""
     server = None if kind == "memory" else servers[kind]

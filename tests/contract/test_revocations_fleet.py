@@ -246,6 +246,19 @@ async def test_scripts_that_are_gone_are_loaded_again(fleet: Fleet, server: Runn
     assert 1 == server.admin("HLEN", "gateway:{revocations}:known")
 
 
+async def test_a_full_store_is_said(fleet: Fleet, server: RunningServer) -> None:
+    """What is revoked holds here, the others are told when there is room again, and the log says why."""
+    one, two = await fleet.start("one"), await fleet.start("two")
+    server.admin("CONFIG", "SET", "maxmemory", "1")
+    with pytest.raises(StoreUnavailable):
+        await one.keeper.add([revoke("a")])
+    said = one.is_revoked(), two.is_revoked(), list(one.said)
+    server.admin("CONFIG", "SET", "maxmemory", "0")
+    await until(two.is_revoked)
+
+    assert said == (True, False, ["out-of-memory"])
+
+
 async def test_what_ended_long_ago_is_removed(fleet: Fleet, server: RunningServer) -> None:
     """A day later, when no clock can doubt it; not before."""
     one = await fleet.start("one")

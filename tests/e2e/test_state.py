@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any
 import httpx
 import pytest
 
+from tests.clusters import RunningCluster
 from tests.e2e.running import RunningGateway
 from tests.e2e.world import prompt
 from tests.servers import PASSWORD, USER, RunningServer, redis_binary, valkey_binary
@@ -33,13 +34,16 @@ def redis(tmp_path: Path) -> Iterator[RunningServer]:
     server.stop()
 
 
-def configured(world: World, backend: Backend, redis: RunningServer, directory: Path) -> RunningGateway:
+def configured(
+    world: World, backend: Backend, redis: RunningServer | RunningCluster, directory: Path
+) -> RunningGateway:
     """Return a gateway of this directory that keeps its state in Redis."""
     directory.mkdir()
     secret = directory / "password"
     secret.write_text(PASSWORD)
     secret.chmod(0o600)
-    state = f'{{url: "redis://{USER}@127.0.0.1:{redis.port}/0", password: "file:{secret}", timeout: 500ms}}'
+    url = redis.url if isinstance(redis, RunningCluster) else f"redis://{USER}@127.0.0.1:{redis.port}/0"
+    state = f'{{url: "{url}", password: "file:{secret}", timeout: 500ms}}'
     path = world.configure(directory, backend.port, state=state)
     return RunningGateway(path, directory / "audit.jsonl")
 
@@ -102,3 +106,44 @@ def test_a_lost_store_refuses_and_comes_back(
     assert (503, 200) == (not_ready.status_code, ready.status_code)
     assert "\ngateway_state_ready 1\n" in metrics
     assert "\ngateway_state_unavailable_total 1\n" in metrics
+
+
+def test_a_lost_server_of_a_cluster_refuses_its_own(world: World, backend: Backend, tmp_path: Path) -> None:
+    """Some identities get 503, all others are served; log and metrics say so, and it ends by itself."""
+    directory = tmp_path / "cluster"
+    directory.mkdir()
+    cluster = RunningCluster(redis_binary() or valkey_binary(), directory)
+    try:
+        cluster.start()
+        lost = next(each for each in cluster.servers if each is not cluster.owner(b"revocations"))
+        with configured(world, backend, cluster, tmp_path / "one") as gateway:
+
+            def ask() -> list[int]:
+                statuses = []
+                for number in range(20):
+                    with world.http(gateway, world.token(f"caller-{number}")) as client:
+                        answer = client.post("/v1/chat/completions", json=prompt("clustered-prompt"))
+                        statuses.append(answer.status_code)
+                return statuses
+
+            def metrics() -> str:
+                return httpx.get(f"{gateway.admin}/metrics", trust_env=False).text
+
+            before = ask()
+            lost.stop()
+            alarm = gateway.event("state-lost", is_about_limits)
+            during, alarmed = ask(), metrics()
+            lost.start()
+            gateway.event("state-back", is_about_limits)
+            after, calm = ask(), metrics()
+    finally:
+        cluster.stop()
+
+    assert {200} == set(before) == set(after)
+    assert {200, 503} == set(during)
+    assert f"closed at 127.0.0.1:{lost.port}" == alarm["why"]
+    assert "\ngateway_state_servers_lost 1\n" in alarmed
+    assert "\ngateway_state_ready 1\n" in alarmed
+    assert "\ngateway_state_servers_lost 0\n" in calm
+    assert f"\ngateway_state_unavailable_total {during.count(503)}\n" in calm
+    assert "\ngateway_state_counters_ready 1\n" in calm

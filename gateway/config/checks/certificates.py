@@ -45,6 +45,7 @@ def check_files(subject: Subject) -> Iterator[Finding]:
         if admin.tls is not None:
             yield from files.pair(("admin", "tls"), admin.tls.certificate, admin.tls.private_key, SERVER)
     yield from files.secret(("state", "password"), settings.state.password)
+    yield from files.secret(("state", "sentinel_password"), settings.state.sentinel_password)
     if settings.state.tls is not None:
         yield from files.authorities(("state", "tls", "ca"), settings.state.tls.ca)
         yield from files.pair(

@@ -82,18 +82,23 @@ def check_state(subject: Subject) -> Iterator[Finding]:
     scheme = state.url.scheme
     path = ("state", "url")
     reads = (("state", "tls"), ("state", "password"))
-    if scheme == "redis" and not state.url.is_local:
+    if scheme != "memory" and not state.url.is_tls and not state.url.is_local:
         message = "limits and identities cross a network in the clear"
-        yield Finding(path, message, "write `rediss://` and add `tls: {ca: ...}`")
-    if scheme == "rediss" and state.tls is None:
+        secure = scheme.replace("redis", "rediss", 1)
+        yield Finding(path, message, f"write `{secure}://` and add `tls: {{ca: ...}}`")
+    if state.url.is_tls and state.tls is None:
         message = "no authority is named that could verify the server"
         yield Finding(path, message, "add `tls: {ca: ...}` to `state`", reads)
-    if scheme != "rediss" and state.tls is not None:
+    if not state.url.is_tls and state.tls is not None:
         message = f"`tls` has no effect with a `{scheme}:` URL"
         yield Finding(("state", "tls"), message, "write `rediss://`, or remove `tls`", (path,), is_key=True)
     if scheme == "memory" and state.password is not None:
         message = "`password` has no effect with `memory://`"
         yield Finding(("state", "password"), message, "remove it", (path,), is_key=True)
+    if state.sentinel_password is not None and not scheme.endswith("+sentinel"):
+        message = f"`sentinel_password` has no effect with a `{scheme}:` URL"
+        mend = "remove it, or write `rediss+sentinel://`"
+        yield Finding(("state", "sentinel_password"), message, mend, (path,), is_key=True)
 
 
 def check_backends(subject: Subject) -> Iterator[Finding]:

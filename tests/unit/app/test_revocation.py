@@ -154,8 +154,16 @@ async def test_what_runs_is_never_the_stand_in(directory: Directory, sink: LogSi
 
 def test_what_the_store_does_is_said() -> None:
     """Lost and doubtful with what to do about it, back without."""
+    said = (
+        ("lost", "timeout"),
+        ("back", ""),
+        ("foreign", ""),
+        ("unkept", ""),
+        ("inline", ""),
+        ("out-of-memory", ""),
+    )
     with capture_logs() as lines:
-        for event, why in (("lost", "timeout"), ("back", ""), ("foreign", ""), ("unkept", "")):
+        for event, why in said:
             _report(event, why)
 
     assert [
@@ -163,8 +171,10 @@ def test_what_the_store_does_is_said() -> None:
         ("state-back", "info", None),
         ("revocations-doubtful", "error", "foreign"),
         ("revocations-doubtful", "error", "unkept"),
+        ("state-scripts-inline", "warning", None),
+        ("state-full", "error", "out-of-memory"),
     ] == [(line["event"], line["log_level"], line.get("why")) for line in lines]
-    assert [True, False, True, True] == ["mend" in line for line in lines]
+    assert [True, False, True, True, True, True] == ["mend" in line for line in lines]
 
 
 def test_where_the_journal_lies(directory: Directory) -> None:

@@ -7,7 +7,16 @@ from typing import TYPE_CHECKING
 import pytest
 from structlog.testing import capture_logs
 
-from gateway.app.shared_state import _reporter, make_budgets, make_once, make_state, server_of
+from gateway.app.shared_state import (
+    INLINE,
+    MEMORY,
+    _reporter,
+    make_budgets,
+    make_once,
+    make_state,
+    server_of,
+)
+from gateway.state.address import SentinelAddress
 from gateway.state.counters import MemoryCounters
 from gateway.state.memory import MemoryStore
 from gateway.state.memory_budgets import MemoryBudgets
@@ -27,6 +36,9 @@ state:
   url: rediss://gateway@127.0.0.1:1/0
   password: file:secret
   tls: {ca: certs/backends-ca.pem, certificate: certs/to-backend.pem, private_key: certs/to-backend.key}
+"""
+WATCHED = """\
+state: {url: "redis+sentinel://127.0.0.1:1/m", password: "file:secret", sentinel_password: "file:secret"}
 """
 PUBLIC = 'state: {url: "rediss://127.0.0.1:1", password: "file:secret", tls: {ca: certs/backends-ca.pem}}\n'
 
@@ -79,19 +91,37 @@ def test_the_server_is_what_was_written(directory: Directory) -> None:
     assert None not in {secured.tls, public.tls}
 
 
+def test_sentinels_have_a_password_of_their_own(directory: Directory) -> None:
+    """It is not the servers'."""
+    server = server_of(directory.compile(FULL + WATCHED))
+
+    assert (b"correct-horse", b"correct-horse") == (server.password, server.sentinel_password)
+    assert isinstance(server.address, SentinelAddress)
+
+
 def test_a_server_without_a_password(directory: Directory) -> None:
     """None is asked for, none is sent."""
     assert server_of(directory.compile(FULL + 'state: {url: "redis://127.0.0.1:1"}\n')).password is None
 
 
 def test_a_lost_store_is_said_once_each_way() -> None:
-    """As an error with its reason, and as good news."""
+    """As an error with its reason, and as good news; that it loads no scripts as a warning with the mend."""
     with capture_logs() as lines:
         report = _reporter("limits")
         report("lost", "timeout")
         report("back", "")
+        report("inline", "")
+        report("out-of-memory", "")
 
     assert [
         {"event": "state-lost", "log_level": "error", "what": "limits", "why": "timeout"},
         {"event": "state-back", "log_level": "info", "what": "limits"},
+        {"event": "state-scripts-inline", "log_level": "warning", "what": "limits", "mend": INLINE},
+        {
+            "event": "state-full",
+            "log_level": "error",
+            "what": "limits",
+            "why": "out-of-memory",
+            "mend": MEMORY,
+        },
     ] == lines

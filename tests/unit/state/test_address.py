@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from gateway.state.address import Address, parse
+from gateway.state.address import Address, ClusterAddress, SentinelAddress, parse
 
 
 @pytest.mark.parametrize(
@@ -22,9 +22,72 @@ def test_reads_what_is_documented(url: str, address: Address) -> None:
     assert address == parse(url)
 
 
+def test_reads_sentinels() -> None:
+    """Who knows the master, its name, and how to speak to whom they name."""
+    place = parse("rediss+sentinel://g%40w@s1:7000,[::1],10.0.0.1/my%20master/3")
+
+    assert place == SentinelAddress(
+        (
+            Address("s1", 7000, is_tls=True),
+            Address("::1", 26379, is_tls=True),
+            Address("10.0.0.1", 26379, is_tls=True),
+        ),
+        "my master",
+        "g@w",
+        3,
+    )
+    assert place.at("r1", 6379) == Address("r1", 6379, user="g@w", database=3, is_tls=True)
+    assert parse("redis+sentinel://s1/m") == SentinelAddress((Address("s1", 26379),), "m")
+
+
+def test_reads_a_cluster() -> None:
+    """Some of its servers; the others are spoken to alike."""
+    place = parse("rediss+cluster://gateway@n1,n2:7000/0")
+
+    assert place == ClusterAddress(
+        (Address("n1", 6379, user="gateway", is_tls=True), Address("n2", 7000, user="gateway", is_tls=True))
+    )
+    assert place.at("n3", 1) == Address("n3", 1, user="gateway", is_tls=True)
+
+
+@pytest.mark.parametrize(
+    ("url", "is_safe"),
+    [
+        ("redis://127.0.0.9", True),
+        ("redis://[::1]", True),
+        ("redis://LOCALHOST", True),
+        ("unix:///s", True),
+        ("rediss://r", True),
+        ("redis://r", False),
+        ("redis://10.0.0.1", False),
+    ],
+)
+def test_a_password_goes_where_nobody_reads_along(url: str, *, is_safe: bool) -> None:
+    """To this machine, or encrypted."""
+    place = parse(url)
+
+    assert isinstance(place, Address)
+    assert is_safe == place.is_safe
+
+
 @pytest.mark.parametrize(
     "url",
     [
+        "redis+sentinel://user:hunter2@s1/m",
+        "redis+sentinel://s1,user:hunter2@s2/m",
+        "redis+sentinel://s1",
+        "redis+sentinel://s1/",
+        "redis+sentinel:///m",
+        "redis+sentinel://s1,/m",
+        "redis+sentinel://s1,s2:0/m",
+        "redis+sentinel://s1/m/one",
+        "redis+sentinel://s1/m?db=1",
+        "redis+sentinel://s1/m#1",
+        "redis+cluster://n1,n2/1",
+        "redis+cluster://n1,",
+        "redis+cluster://user:hunter2@n1",
+        "redis+other://s1/m",
+        "unix+sentinel://s1/m",
         "redis://user:hunter2@host",
         "redis://:hunter2@host",
         "http://host",

@@ -87,6 +87,25 @@ def files(tmp_path: Path) -> Path:
             {"state": {"url": "redis://127.0.0.1/0", "tls": {"ca": "ca.pem"}}},
             ('"tls"', "`tls` has no effect with a `redis:` URL"),
         ),
+        (
+            {"state.url": "redis+sentinel://127.0.0.1,s2/m"},
+            (
+                '"redis+sentinel://127.0.0.1,s2/m"',
+                "limits and identities cross a network in the clear",
+            ),
+        ),
+        (
+            {"state.url": "redis+cluster://127.0.0.1,n2"},
+            ('"redis+cluster://127.0.0.1,n2"', "limits and identities cross a network in the clear"),
+        ),
+        (
+            {"state.url": "rediss+sentinel://s1/m"},
+            ('"rediss+sentinel://s1/m"', "no authority is named that could verify the server"),
+        ),
+        (
+            {"state": {"url": "redis://127.0.0.1/0", "sentinel_password": "file:token"}},
+            ('"sentinel_password"', "`sentinel_password` has no effect with a `redis:` URL"),
+        ),
         ({"state.password": "file:token"}, ('"password"', "`password` has no effect with `memory://`")),
         (
             {"backends.local.endpoints": ["http://10.0.0.1:8000"]},
@@ -157,6 +176,19 @@ def test_what_is_exposed_is_refused(
             [],
         ),
         ({"state": {"url": "redis://127.0.0.1/0", "password": "env:PASSWORD"}, "revocations": SEALED}, []),
+        (
+            {
+                "state": {
+                    "url": "rediss+sentinel://gateway@s1,s2,s3/m",
+                    "password": "file:token",
+                    "sentinel_password": "file:token",
+                    "tls": {"ca": "ca.pem"},
+                },
+                "revocations": SEALED,
+            },
+            [],
+        ),
+        ({"state": {"url": "redis+sentinel://127.0.0.1,[::1]/m"}, "revocations": SEALED}, []),
         (
             {
                 "backends.local": {
