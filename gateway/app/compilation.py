@@ -126,7 +126,6 @@ def compile_settings(
     inputs, secrets = digest(compiled_files(settings), loaded.digest.encode()), fixed_secrets(settings)
     check_fixed(held, settings, secrets, findings)
     parts = Parts(None if held is None else held.parts)
-    is_alone = settings.state.url.scheme == "memory"
     state_password, sentinel_password, blinding = _state(settings, directory, findings, parts)
     origin = settings.revocations, settings.state.url, blinding
     make = partial(compile_revocations, settings, directory, clock, blinding, findings)
@@ -135,7 +134,7 @@ def compile_settings(
     identification, key_sets = compile_identification(
         settings, directory, clock, blinding, findings, _report_keys, revocations, parts, accepted
     )
-    routes = compile_routes(settings, None if is_alone else blinding, findings, parts)
+    routes = compile_routes(settings, None if _is_alone(settings) else blinding, findings, parts)
     backends, backend_tls = compile_backends(settings, directory, clock, findings, parts)
     onward = _onward(settings, directory, clock, findings, parts)
     feeds = compile_signals(settings, directory, clock, findings, _report_keys, parts)
@@ -178,8 +177,13 @@ def _state(
     """Return the passwords of the store and of its Sentinels, and the key behind which names stand in it."""
     password = findings.secret(("state", "password"), settings.state.password, directory)
     sentinels = findings.secret(("state", "sentinel_password"), settings.state.sentinel_password, directory)
-    shared = None if settings.state.url.scheme == "memory" else (settings.assertions.issuer, password)
+    shared = None if _is_alone(settings) else (settings.assertions.issuer, password)
     return password, sentinels, parts.take("blinding", "", shared, lambda: _blinding(settings, password))
+
+
+def _is_alone(settings: Settings) -> bool:
+    """Tell whether this gateway keeps its state to itself."""
+    return settings.state.url.scheme == "memory"
 
 
 def _onward(
@@ -268,7 +272,7 @@ def _blinding(settings: Settings, state_password: str | None) -> bytes:
     In memory it is random. A fleet needs the same key everywhere: it is derived from the password of
     the store, so that a copy of the data alone names nobody.
     """
-    if settings.state.url.scheme == "memory":
+    if _is_alone(settings):
         return secrets.token_bytes(32)
     seed = f"{settings.assertions.issuer}\0{state_password or ''}"
     return hashlib.blake2b(seed.encode(), person=b"gateway-state", digest_size=32).digest()

@@ -47,7 +47,7 @@ async def kept(request: pytest.FixtureRequest, servers: Servers, clock: FakeCloc
         yield budgets, MemoryAccounts(budgets, MemoryStore(clock), clock)
         return
     async with opened_budgets(reach(servers[kind.split("-")[0]], kind), clock) as redis:
-        assert redis.shares.link.connection is not None, redis.shares.link.why
+        assert redis.shares.link.is_ready, redis.shares.link.why
         yield redis, RedisAccounts(redis.shares, wait=never)
 
 

@@ -58,7 +58,7 @@ async def test_without_a_server_nobody_passes_but_by_what_was_drawn(server: Runn
         assert told == []
         assert (
             budgets.unavailable,
-            (budgets.shares.link.connection is not None),
+            budgets.shares.link.is_ready,
             budgets.shares.link.why,
         ) == (2, False, "closed")
 

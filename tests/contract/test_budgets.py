@@ -29,7 +29,7 @@ async def budgets(
         yield MemoryBudgets(clock)
         return
     async with opened_budgets(reach(servers[kind.split("-")[0]], kind), clock) as redis:
-        assert redis.shares.link.connection is not None
+        assert redis.shares.link.is_ready
         yield redis
 
 

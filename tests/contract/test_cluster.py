@@ -15,6 +15,7 @@ from gateway.state.cluster import Cluster
 from gateway.state.link import tls_context
 from gateway.state.redis_counters import RedisCounters
 from gateway.state.redis_once import RedisOnce
+from gateway.state.share import TRUSTED_SECONDS
 from tests.clusters import MASTERS, NODE_TIMEOUT, RunningCluster
 from tests.contract.budgets import daily, opened_budgets, take
 from tests.contract.conftest import SERVERS, FakeClock, opened, reach
@@ -29,12 +30,16 @@ if TYPE_CHECKING:
 
     from gateway.state.redis import RedisStore
 
-RATED = RouteLimits("rated", (RateLimit("r", 20, 3600.0, 20),))
+RATED = RouteLimits("rated", (RateLimit("r", 20, 36_000.0, 20),))
+FIRST = RouteLimits("many", (RateLimit("r", 20, 3600.0, 20),))
 MANY = RouteLimits(
     "many", (RateLimit("r", 20, 3600.0, 20), RateLimit("s", 99, 3600.0, 99)), ConcurrencyLimit("c", 9)
 )
 CALM = RouteLimits("calm", (RateLimit("r", 10_000, 1.0, 10_000),))
 LOCAL = RouteLimits("local", (RateLimit("r", 8, 3600.0, 8),), is_local_on_failure=True)
+LATER = TRUSTED_SECONDS + 1.0
+"""Seconds after which a share is no longer spent without asking: so every claim reaches the server."""
+
 PROMOTED = NODE_TIMEOUT + 14.0
 """Seconds until a replica is used: noticing, electing, asking; slow machines included."""
 
@@ -56,12 +61,17 @@ def running(cluster: RunningCluster) -> Iterator[RunningCluster]:
         cluster.stop()
 
 
+def tag_of(store: RedisStore, key: str) -> bytes:
+    """Return what the keys of an identity begin with."""
+    return store.shares.shares._accounts.tag(key)
+
+
 def identities(cluster: RunningCluster, store: RedisStore) -> dict[int, str]:
     """Return an identity for each server, whose keys it has."""
     found: dict[int, str] = {}
     for number in range(1000):
         key = f"identity-{number}"
-        found.setdefault(cluster.servers.index(cluster.owner(store._tag(key))), key)
+        found.setdefault(cluster.servers.index(cluster.owner(tag_of(store, key))), key)
         if len(found) == MASTERS:
             return found
     raise AssertionError(found)
@@ -91,27 +101,32 @@ async def granted(store: RedisStore, key: str, limits: RouteLimits = RATED) -> f
 
 async def test_every_server_does_its_part(cluster: RunningCluster) -> None:
     """Identities are spread over all, each with limits that are exact; two addresses are enough to find them."""
-    async with opened(reach(cluster)) as store:
+    async with opened(reach(cluster), interval=1e6) as store:
         keys = identities(cluster, store)
-        ledgers = [await store.admit(key, RATED) for key in keys.values() for _ in range(21)]
+        ledgers, asked = [], []
+        for number in range(MASTERS):
+            before = store.shares.asked
+            ledgers += [await store.admit(keys[number], RATED) for _ in range(21)]
+            asked.append(store.shares.asked - before)
         once = RedisOnce(store.link)
         claims = [await once.claim(b"%d" % (number % 20), 60.0) for number in range(40)]
 
         assert len(store.link.connections) == MASTERS
-    calls = [(server.calls("evalsha"), server.calls("set") > 21) for server in cluster.servers]
+        calls = [(server.calls("evalsha"), server.calls("set") > asked[0]) for server in cluster.servers]
 
     assert [ledger.refused for ledger in ledgers] == ([None] * 20 + ["r"]) * MASTERS
     assert claims == [True] * 20 + [False] * 20
-    assert calls == [(21 + 1, True)] * MASTERS
+    assert min(asked) > 1
+    assert calls == [(each + 1, True) for each in asked]  # a new connection is tried once
     assert [errors(server, "MOVED") for server in cluster.servers] == [0] * MASTERS
 
 
-async def test_a_slot_moves_while_requests_run(cluster: RunningCluster) -> None:
+async def test_a_slot_moves_while_requests_run(cluster: RunningCluster, clock: FakeClock) -> None:
     """Before, amid (`ASK`) and after (`MOVED`): no request is refused, and the limit stays exact."""
     reports = Reports()
-    async with opened(reach(cluster), report=reports) as store:
+    async with opened(reach(cluster), clock, report=reports) as store:
         key, other = identities(cluster, store)[0], identities(cluster, store)[1]
-        tag = store._tag(key)
+        tag = tag_of(store, key)
         source, target = cluster.owner(tag), cluster.servers[2]
         is_over = False
 
@@ -120,24 +135,31 @@ async def test_a_slot_moves_while_requests_run(cluster: RunningCluster) -> None:
             while not is_over:
                 assert (await store.admit(other, CALM)).refused is None
                 count += 1
-                await asyncio.sleep(0)
+                await asyncio.sleep(0.001)
             return count
+
+        async def claim(count: int) -> list[str | None]:
+            refused = []
+            for _ in range(count):
+                clock.now += LATER
+                refused.append((await store.admit(key, RATED)).refused)
+            return refused
 
         async with asyncio.TaskGroup() as group:
             task = group.create_task(traffic())
-            ledgers = [await store.admit(key, RATED) for _ in range(5)]
+            refused = await claim(5)
             await asyncio.to_thread(cluster.begin_to_move, tag, target)
-            ledgers += [await store.admit(key, RATED) for _ in range(5)]
+            refused += await claim(5)
             moved = await asyncio.to_thread(cluster.move_keys, tag, target)
-            ledgers += [await store.admit(key, RATED) for _ in range(5)]
+            refused += await claim(5)
             asked = errors(source, "ASK")
             await asyncio.to_thread(cluster.end_to_move, tag, target)
-            ledgers += [await store.admit(key, RATED) for _ in range(6)]
+            refused += await claim(6)
             is_over = True
 
         assert store.link.at(tag) in store.link.connections
     assert moved == 1
-    assert [ledger.refused for ledger in ledgers] == [None] * 20 + ["r"]
+    assert refused == [None] * 20 + ["r"]
     assert (asked, errors(source, "MOVED")) == (5, 1)
     assert task.result() > 0
     assert reports.said == []
@@ -147,8 +169,8 @@ async def test_what_needs_several_keys_waits_for_the_move(cluster: RunningCluste
     """While some of an identity's keys are there and some here nobody can tell (`TRYAGAIN`): refused, briefly."""
     async with opened(reach(cluster)) as store:
         key = identities(cluster, store)[0]
-        tag, target = store._tag(key), cluster.servers[1]
-        store.settle(await store.admit(key, MANY))
+        tag, target = tag_of(store, key), cluster.servers[1]
+        await store.admit(key, FIRST)
         await asyncio.to_thread(cluster.begin_to_move, tag, target)
         await asyncio.to_thread(cluster.move_keys, tag, target)
         with pytest.raises(StoreUnavailable):
@@ -165,9 +187,9 @@ async def test_scripts_that_are_sent_along_are_sent_on(cluster: RunningCluster) 
     """Where SCRIPT is refused, a claim that met the wrong server is a claim with its script as well."""
     reports = Reports()
     cluster.admin("ACL", "SETUSER", USER, "-evalsha", "-script", "+eval")
-    async with opened(reach(cluster), report=reports) as store:
+    async with opened(reach(cluster), interval=1e6, report=reports) as store:
         key = identities(cluster, store)[0]
-        tag, target = store._tag(key), cluster.servers[2]
+        tag, target = tag_of(store, key), cluster.servers[2]
         await asyncio.to_thread(cluster.begin_to_move, tag, target)
         amid = await store.admit(key, RATED)
         await asyncio.to_thread(cluster.move_keys, tag, target)
@@ -180,19 +202,21 @@ async def test_scripts_that_are_sent_along_are_sent_on(cluster: RunningCluster) 
     assert reports.said == [("inline", "")]
 
 
-async def test_a_slot_moves_to_a_server_that_joined(cluster: RunningCluster) -> None:
+async def test_a_slot_moves_to_a_server_that_joined(cluster: RunningCluster, clock: FakeClock) -> None:
     """Nobody knew it when the gateway started: it is connected to when it is named."""
-    async with opened(reach(cluster)) as store:
+    async with opened(reach(cluster), clock) as store:
         key = identities(cluster, store)[0]
-        tag = store._tag(key)
+        tag = tag_of(store, key)
         await store.admit(key, RATED)
         joined = await asyncio.to_thread(cluster.launch)
         await asyncio.to_thread(cluster.meet, joined)
         await asyncio.to_thread(cluster.until_whole)
         await asyncio.to_thread(cluster.begin_to_move, tag, joined)
         await asyncio.to_thread(cluster.move_keys, tag, joined)
+        clock.now += LATER
         amid = await granted(store, key)
         await asyncio.to_thread(cluster.end_to_move, tag, joined)
+        clock.now += LATER
         after = await granted(store, key)
         await until(lambda: len(store.link.connections) == MASTERS + 1)
 
@@ -253,6 +277,28 @@ async def test_a_server_that_hangs_delays_its_own_keys(cluster: RunningCluster) 
     assert others < 0.25
 
 
+async def test_a_share_outlasts_the_server_it_is_from(cluster: RunningCluster, clock: FakeClock) -> None:
+    """It is spent while the server hangs, and is told later: nothing is granted twice, and nothing lost."""
+    reports = Reports()
+    async with opened(reach(cluster, timeout=0.3), clock, report=reports) as store:
+        keys = identities(cluster, store)
+        before = [await store.admit(keys[1], RATED) for _ in range(4)]
+        share = next(each for each in store.shares.shares if each.key == keys[1])
+        drawn = share.left(clock.tick())
+        cluster.servers[1].freeze()
+        amid = [await store.admit(keys[1], RATED) for _ in range(drawn)]
+        with pytest.raises(StoreUnavailable):
+            await store.admit(keys[1], RATED)
+        other = await store.admit(keys[0], RATED)
+        cluster.servers[1].thaw()
+        await reports.until("back")
+        after = [await store.admit(keys[1], RATED) for _ in range(20 - 4 - drawn + 1)]
+
+    assert drawn > 0
+    assert {ledger.refused for ledger in (*before, *amid, other)} == {None}
+    assert [ledger.refused for ledger in after] == [None] * (20 - 4 - drawn) + ["r"]
+
+
 async def test_a_replica_takes_over(cluster: RunningCluster, tmp_path: Path) -> None:
     """Its identities are refused until it was promoted, then used without a restart; all else goes on.
 
@@ -273,6 +319,7 @@ async def test_a_replica_takes_over(cluster: RunningCluster, tmp_path: Path) -> 
         await reports.until("lost")
         others = [await store.admit(keys[each], RATED) for each in keys if each != number]
         took = await granted(store, keys[number])
+        refused = store.unavailable
         await reports.until("back")
         await until(lambda: one.index.is_current and two.index.is_current, PROMOTED)
         async with asyncio.timeout(PROMOTED):
@@ -287,6 +334,7 @@ async def test_a_replica_takes_over(cluster: RunningCluster, tmp_path: Path) -> 
     await fleet.close()
 
     assert {ledger.refused for ledger in others} == {None}
+    assert refused > 0
     assert took < PROMOTED
 
 
@@ -323,7 +371,7 @@ async def test_budgets_of_a_lost_server(cluster: RunningCluster) -> None:
     async with opened_budgets(reach(cluster), clock, report=reports) as budgets:
         places = {}
         for number in range(100):
-            share = budgets._shares.of(daily(), f"k{number}", clock.tick())
+            share = budgets.shares.shares.of(daily(), f"k{number}", clock.tick())
             places.setdefault(cluster.servers.index(cluster.owner(share.place)), f"k{number}")
         cluster.servers[0].stop()
         await reports.until("lost")
@@ -388,10 +436,10 @@ async def test_without_the_privilege_nothing_is_found(cluster: RunningCluster) -
             await store.admit("k", RATED)
 
 
-async def test_a_cluster_that_is_down_is_said(cluster: RunningCluster) -> None:
+async def test_a_cluster_that_is_down_is_said(cluster: RunningCluster, clock: FakeClock) -> None:
     """Servers that refuse everything because the others are gone are given up, until they are back."""
     reports = Reports()
-    async with opened(reach(cluster), report=reports) as store:
+    async with opened(reach(cluster), clock, report=reports) as store:
         assert isinstance(store.link, Cluster)
         key = identities(cluster, store)[0]
         for server in cluster.servers[1:]:
@@ -399,6 +447,7 @@ async def test_a_cluster_that_is_down_is_said(cluster: RunningCluster) -> None:
         await until(lambda: store.lost == 2)
 
         async def is_down() -> bool:
+            clock.now += LATER
             try:
                 await store.admit(key, CALM)
             except StoreUnavailable:

@@ -14,6 +14,7 @@ from gateway.core.limits import ConcurrencyLimit, RateLimit, RouteLimits
 from gateway.core.ports import StoreUnavailable
 from gateway.state.address import parse
 from gateway.state.link import Server, tls_context
+from gateway.state.redis import BARRED_SECONDS
 from tests.contract.conftest import SERVERS, opened, reach
 from tests.servers import (
     LEAST_PRIVILEGES,
@@ -29,6 +30,8 @@ from tests.servers import (
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
+
+    from tests.contract.conftest import FakeClock
 
 CHAT = RouteLimits("chat", (RateLimit("r", 1000, 60.0, 100),), ConcurrencyLimit("c", 2))
 LOCAL = RouteLimits(
@@ -254,10 +257,11 @@ async def test_a_master_without_its_replicas_is_given_up(server: RunningServer) 
 async def test_a_server_that_loads_its_data_is_waited_for() -> None:
     """`LOADING`: refused until it has, and tried anew meanwhile."""
     replies = iter([b"-LOADING Redis is loading the dataset in memory\r\n"] * 2)
+    granted = b"*13\r\n:1\r\n" + 2 * b":1\r\n:1\r\n:0\r\n:0\r\n:0\r\n$1\r\n0\r\n"
     reports = Reports()
 
     def answer(words: list[bytes]) -> bytes:
-        return next(replies, b":1\r\n") if words[0] == b"EVALSHA" else b"*1\r\n:1\r\n"
+        return next(replies, granted) if words[0] == b"EVALSHA" else b"*1\r\n:1\r\n"
 
     async with talking(answer) as (url, _), opened(Server(parse(url)), report=reports) as store:
         is_ready = store.is_ready
@@ -293,18 +297,24 @@ async def test_a_slow_server_is_waited_for_until_the_timeout(server: RunningServ
     assert reports.said == [("lost", "timeout"), ("back", "")]
 
 
-async def test_what_is_flushed_begins_anew(server: RunningServer) -> None:
-    """FLUSHALL forgets what was used, running requests included; nobody is refused for it, nothing fails."""
+async def test_what_is_flushed_begins_anew(server: RunningServer, clock: FakeClock) -> None:
+    """FLUSHALL forgets what was used; a process tells again what runs, and what it knows of rates; nothing fails."""
     limits = RouteLimits("flushed", (RateLimit("r", 2, 3600.0, 2),), ConcurrencyLimit("c", 2))
     reports = Reports()
-    async with opened(reach(server), report=reports) as store:
+    async with opened(reach(server), clock, report=reports) as store:
         before = [await store.admit("k", limits) for _ in range(3)]
         server.admin("FLUSHALL")
-        after = [await store.admit("k", limits) for _ in range(3)]
+        clock.now += BARRED_SECONDS  # so long a refusal is repeated without asking
+        amid = await store.admit("k", limits)
         for ledger in before[:2]:
-            store.settle(ledger)  # of slots that are gone
+            store.settle(ledger)
+        after = [await store.admit("k", limits) for _ in range(2)]
+        others = [await store.admit("other", limits) for _ in range(3)]
 
-    assert [ledger.refused for ledger in (*before, *after)] == [None, None, "r"] * 2
+    assert [ledger.refused for ledger in before] == [None, None, "r"]
+    assert amid.refused == "c"
+    assert [ledger.refused for ledger in after] == [None, "r"]  # its own uses count with its next one
+    assert [ledger.refused for ledger in others] == [None, None, "r"]
     assert reports.said == []
 
 

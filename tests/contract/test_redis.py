@@ -130,7 +130,7 @@ async def test_budgets_that_the_head_names_come_in_the_same_write(
 
     async with opened(reach(server), clock) as store:
         keeper = RedisBudgets(store.shares, MemoryBudgets(clock))
-        connection = store.link.at(key.encode())
+        connection = store.link.at(place(store, key).encode())
         assert connection is not None
         assert connection._transport is not None
         counting = Counting(connection._transport)
@@ -238,7 +238,7 @@ async def test_every_key_expires_and_names_nobody(server: RunningServer, key: st
         await store.admit(key, CHAT)
     names = server.admin("KEYS", prefix + "*")
     assert isinstance(names, list)
-    keys = [name for name in names if b"{probe}" not in name]
+    keys = [name for name in names if b"{probe-" not in name]
     lives = [server.admin("PTTL", name.decode()) for name in keys]
 
     assert len(keys) == 3
