@@ -18,7 +18,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
 
     from gateway.core.budgets import Hold
-    from gateway.state.connection import Reply
+    from gateway.state.connection import Connection, Reply
     from gateway.state.share import Share
 
 FIELDS: Final = 6
@@ -128,10 +128,14 @@ class Ask:
         parts: Of which shares.
         sent: When it left.
         command: As it left.
+
+    Attributes:
+        connection: Over which it left; None if there was none.
     """
 
     __slots__ = (
         "command",
+        "connection",
         "done",
         "is_again",
         "is_granted",
@@ -147,6 +151,7 @@ class Ask:
         self.parts = parts
         self.sent = sent
         self.command = command
+        self.connection: Connection | None = None
         self.is_wanted = True
         self.is_again = False
         self.is_known = False

@@ -236,7 +236,7 @@ class RedisShares:
         ask = Ask(self, parts, now, command)
         ask.done = done
         self.asked += 1
-        connection = self.link.at(keys[0])
+        ask.connection = connection = self.link.at(keys[0])
         if connection is None:
             ask.receive(LOST)
         else:
@@ -335,7 +335,7 @@ class RedisShares:
 
     def again(self, ask: Ask) -> None:
         """The server has lost the script (restart, SCRIPT FLUSH): load it and send the command again."""
-        connection = self.link.at(ask.parts[0].share.tag)
+        ask.connection = connection = self.link.at(ask.parts[0].share.tag)
         if connection is None:
             ask.receive(LOST)
             return
@@ -343,8 +343,8 @@ class RedisShares:
         connection.send(ask.command, ask)  # after the script, in the same write
 
     def judge(self, ask: Ask, reply: Reply) -> None:
-        """Give the connection up if nothing better can come from it."""
-        connection = self.link.at(ask.parts[0].share.tag)
+        """Give up the connection that a reply came over, if nothing better can come from it."""
+        connection = ask.connection
         if connection is not None and isinstance(reply, hiredis.ReplyError) and word(reply) in FATAL:
             connection.abort(word(reply))
 

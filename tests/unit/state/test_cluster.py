@@ -194,6 +194,29 @@ async def test_a_fault_where_it_was_sent_on_to_ends_that_connection() -> None:
     assert ("lost", f"read-only at 127.0.0.1:{servers.ports[1]}") == reports.said[0]
 
 
+async def test_a_fault_ends_the_connection_that_it_came_over() -> None:
+    """Not the one to whoever has the slot by the time that it comes."""
+    reports = Reports()
+    servers = Servers()
+    async with opened(servers, report=reports) as (store, link, keys):
+        tag = tag_of(store, keys[0])
+        there = link.at(tag_of(store, keys[1]))
+
+        def turned(words: list[bytes]) -> bytes | None:
+            if not is_claim(words):
+                return None
+            link._owners[key_slot(tag)] = link._owners[-1]
+            return b"-READONLY no\r\n"
+
+        servers.answers[0] = turned
+        with pytest.raises(StoreUnavailable):
+            await store.admit(keys[0], RATED)
+        await reports.until("back")
+
+        assert there is link.at(tag_of(store, keys[1]))
+    assert reports.said[0] == ("lost", f"read-only at 127.0.0.1:{servers.ports[0]}")
+
+
 async def test_an_ordinary_error_is_the_receivers() -> None:
     """Also from where a command was sent on to: it says nothing about the connection."""
     servers = Servers()
