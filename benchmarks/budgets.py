@@ -1,8 +1,10 @@
 """What limits and budgets cost: CPU per request, round trips per thousand requests, memory per identity.
 
-    python benchmarks/budgets.py [memory|redis|heads]
+    python benchmarks/budgets.py [memory|redis|heads|crowd|slow]
 
-`heads` are the limits that the head of a request is charged by: two rates and a concurrency per identity.
+`heads` are the limits that the head of a request is charged by: two rates and a concurrency per identity;
+`crowd` is a million identities of them in memory; `slow` is what they add to a request while every answer of
+Redis comes 50 ms late.
 
 Redis is started by the program itself, on a free port. CPU is that of this process alone.
 """
@@ -225,7 +227,96 @@ async def heads():
         server.stop()
 
 
+async def crowd():
+    store = MemoryStore(SystemClock(), entries=1_000_000)
+    before, figures = rss(), []
+    limits = RouteLimits("crowd", (RateLimit("r", 24, 86_400.0, 24),), ConcurrencyLimit("c", 4))
+    for hundred in range(10):  # each counts for an hour: nobody is forgotten meanwhile
+        began = time.process_time()
+        for n in range(100_000):
+            store.settle(await store.admit(f"https://idp.example.org|user-{hundred}-{n:06}", limits))
+        figures.append((time.process_time() - began) * 10)
+    used = (rss() - before) / 1_000_000
+    print(f"a million identities in memory: {used:.0f} bytes each, their names included")
+    print("us per new one, by hundred thousands: " + " ".join(f"{each:.1f}" for each in figures))
+
+
+class Late(asyncio.Protocol):
+    """One connection to Redis, and one from a client: answers come late."""
+
+    seconds = 0.0
+
+    def __init__(self, port):
+        self.port = port
+        self.waiting = []
+        self.out = None
+
+    def connection_made(self, transport):
+        self.transport = transport
+        asyncio.ensure_future(self.connect())
+
+    async def connect(self):
+        loop, client = asyncio.get_running_loop(), self.transport
+
+        class Back(asyncio.Protocol):
+            def data_received(self, data):
+                loop.call_later(Late.seconds, client.write, data)
+
+        self.out, _ = await loop.create_connection(Back, "127.0.0.1", self.port)
+        for data in self.waiting:
+            self.out.write(data)
+
+    def data_received(self, data):
+        if self.out is None:
+            self.waiting.append(data)
+        else:
+            self.out.write(data)
+
+
+async def waits(store, keys, rate=200.0):
+    loop, begin, found = asyncio.get_running_loop(), time.perf_counter(), []
+
+    async def one_of(key):
+        before = time.perf_counter()
+        await admitted(store, key)
+        found.append((time.perf_counter() - before) * 1e3)
+
+    tasks = []
+    for number, key in enumerate(keys):
+        await asyncio.sleep(max(begin + number / rate - time.perf_counter(), 0))
+        tasks.append(loop.create_task(one_of(key)))
+    await asyncio.gather(*tasks)
+    found.sort()
+    return found[len(found) // 2], found[len(found) * 99 // 100]
+
+
+async def slow():
+    server = RunningServer(redis_binary() or valkey_binary(), Path(tempfile.mkdtemp()))
+    server.start()
+    late = await asyncio.get_running_loop().create_server(lambda: Late(server.port), "127.0.0.1", 0)
+    port = late.sockets[0].getsockname()[1]
+    store = make_store(
+        Server(parse(f"redis://{USER}@127.0.0.1:{port}"), PASSWORD.encode(), timeout=1.0), SystemClock()
+    )
+    await store.start()
+    try:
+        for seconds in (0.0, 0.05):
+            Late.seconds = seconds
+            await waits(store, ["hot"] * 600)
+            hot = await waits(store, ["hot"] * 2_000)
+            cold = await waits(store, [f"{seconds}-{n}" for n in range(2_000)])
+            print(
+                f"answers {seconds * 1e3:.0f} ms late, 200 requests/s: added ms p50/p99: busy identity "
+                f"{hot[0]:.2f}/{hot[1]:.2f}, new ones {cold[0]:.2f}/{cold[1]:.2f}"
+            )
+    finally:
+        await store.stop()
+        late.close()
+        server.stop()
+
+
 if __name__ == "__main__":
-    what = sys.argv[1:] or ["memory", "redis", "heads"]
+    what = sys.argv[1:] or ["memory", "redis", "heads", "crowd", "slow"]
+    programs = {"memory": memory, "redis": redis, "heads": heads, "crowd": crowd, "slow": slow}
     for each in what:
-        uvloop.run({"memory": memory, "redis": redis, "heads": heads}[each]())
+        uvloop.run(programs[each]())

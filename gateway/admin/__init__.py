@@ -13,6 +13,7 @@ import asyncio
 from dataclasses import dataclass, field
 from hashlib import sha256
 from hmac import compare_digest
+from ipaddress import ip_address
 from typing import TYPE_CHECKING, Final, final
 
 import msgspec
@@ -170,12 +171,27 @@ def _guard(token: str | None, endpoints: Collection[str], elsewhere: Handler | N
                 answer = _json({"title": "A credential is required", "status": 401}, status=401)
                 answer.headers[hdrs.WWW_AUTHENTICATE] = 'Bearer realm="admin"'
                 return answer
+        if expected is None and not is_open and _is_by_name(request):
+            return _json({"title": "This host is not served here", "status": 421}, status=421)
         try:
             return await handler(request)
         except web.HTTPException as refusal:
             return _json({"title": refusal.reason, "status": refusal.status}, status=refusal.status)
 
     return guard
+
+
+def _is_by_name(request: web.Request) -> bool:
+    """Tell whether a request came by a name: any web page's own may lead to this address (DNS rebinding)."""
+    if not request.remote:  # a unix socket: no browser reaches it
+        return False
+    name, _, port = request.host.rpartition(":")
+    host = name if port.isdecimal() else request.host
+    try:
+        ip_address(host.removeprefix("[").removesuffix("]"))
+    except ValueError:
+        return host.lower() != "localhost"
+    return False
 
 
 def _json(value: object, *, status: int = 200) -> web.Response:

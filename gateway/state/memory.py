@@ -70,12 +70,12 @@ class MemoryStore:
 
     Args:
         clock: Its `tick` is the time of the limits.
-        entries: Most pairs of identity and route that are remembered.
+        entries: Most pairs of identity and route that are remembered, some 470 bytes each.
     """
 
     __slots__ = ("_capacity", "_clock", "_entries", "_ring")
 
-    def __init__(self, clock: Clock, *, entries: int = 200_000) -> None:
+    def __init__(self, clock: Clock, *, entries: int = 1_000_000) -> None:
         self._clock = clock
         self._capacity = entries
         self._entries: dict[tuple[str, str], Entry] = {}

@@ -29,9 +29,6 @@ if TYPE_CHECKING:
 BARRED_SECONDS: Final = 1.0
 """For so long at most a refusal is repeated without asking: somebody may have reset a limit by hand."""
 
-MAX_BARRED: Final = 16_384
-"""Refusals that are remembered; what is forgotten is asked for again."""
-
 HELD_WAIT: Final = 1.0
 """Seconds until what others hold and do not use has come back."""
 
@@ -125,11 +122,24 @@ class RedisStore:
         shares: What is drawn; this store starts and stops it.
         local: Answers for routes that may go on without the store.
         share: Part of the limits that `local` may grant: one over the number of gateway processes.
+        barred: Refusals that are remembered; what is forgotten is asked for again.
     """
 
-    __slots__ = ("_barred", "_known", "_local", "_share", "_shares", "local_answers", "unavailable")
+    __slots__ = (
+        "_barred",
+        "_known",
+        "_local",
+        "_most_barred",
+        "_share",
+        "_shares",
+        "local_answers",
+        "unavailable",
+    )
 
-    def __init__(self, shares: RedisShares, local: MemoryStore, *, share: float = 0.5) -> None:
+    def __init__(
+        self, shares: RedisShares, local: MemoryStore, *, share: float = 0.5, barred: int = 16_384
+    ) -> None:
+        self._most_barred = barred
         self._shares = shares
         self._local = local
         self._share = share
@@ -253,7 +263,7 @@ class RedisStore:
     def _refuse(self, key: str, limits: RouteLimits, parts: Sequence[Part], now: float) -> Ledger:
         ledger = _refusal(limits, parts)
         if not ledger.is_concurrency and not ledger.is_temporary:
-            if len(self._barred) >= MAX_BARRED:
+            if len(self._barred) >= self._most_barred:
                 self._barred.clear()
             self._barred[limits.scope, key] = _Barred(limits, parts, now, ledger.retry_after)
         return ledger

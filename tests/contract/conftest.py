@@ -112,11 +112,11 @@ async def opened(
 ) -> AsyncIterator[RedisStore]:
     """A started store; with a clock, the script takes its time instead of the server's, and reports wait."""
     local = MemoryStore(clock or FakeClock())
-    part = options.pop("share", 0.5)
+    own = {name: options.pop(name) for name in ("share", "barred") if name in options}
     if clock is not None:
         options = {"interval": 1e6, "now": clock.tick, **options}
     shares = RedisShares(server, clock or SystemClock(), **options)  # type: ignore[arg-type]  # options
-    store = RedisStore(shares, local, share=part)  # type: ignore[arg-type]  # an option
+    store = RedisStore(shares, local, **own)  # type: ignore[arg-type]  # options
     await store.start()
     try:
         yield store

@@ -11,7 +11,6 @@ import pytest
 from gateway.core.budgets import Budget, Dimension, Hold, Key, Measure
 from gateway.core.limits import ConcurrencyLimit, Ledger, RateLimit, RouteLimits, as_budgets
 from gateway.core.ports import ClientGone, StoreUnavailable
-from gateway.state import redis
 from gateway.state.memory_budgets import MemoryBudgets
 from gateway.state.redis_budgets import RedisBudgets
 from gateway.state.script import Script
@@ -155,15 +154,12 @@ async def test_budgets_that_the_head_names_come_in_the_same_write(
     assert cold == (1, 1, calls)
 
 
-async def test_who_is_over_a_rate_costs_no_trip(
-    server: RunningServer, key: str, clock: FakeClock, monkeypatch: pytest.MonkeyPatch
-) -> None:
+async def test_who_is_over_a_rate_costs_no_trip(server: RunningServer, key: str, clock: FakeClock) -> None:
     """A refusal that time alone lifts is repeated without asking, for a second at most, and no longer than it holds."""
-    monkeypatch.setattr(redis, "MAX_BARRED", 1)
     limits = RouteLimits(
         "over", (RateLimit("a", 60, 60.0, 3), RateLimit("b", 6, 60.0, 6)), ConcurrencyLimit("c", 9)
     )
-    async with opened(reach(server), clock) as store:
+    async with opened(reach(server), clock, barred=1) as store:
         for _ in range(3):
             await store.admit(key, limits)
         refused = [await store.admit(key, limits) for _ in range(50)]

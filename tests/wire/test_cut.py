@@ -152,7 +152,7 @@ async def test_while_the_store_is_asked() -> None:
         asked: asyncio.Future[Ledger] = asyncio.get_running_loop().create_future()
         given_back: list[bool] = []
 
-        async def admit(_key: str, _limits: object, /) -> Ledger:
+        async def admit(_key: str, _limits: object, _ahead: object = None, /) -> Ledger:
             try:
                 return await asked
             except BaseException:

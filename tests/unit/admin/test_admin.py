@@ -78,8 +78,14 @@ async def get(request: pytest.FixtureRequest, gateway: Gateway) -> AsyncIterator
     base = f"http://127.0.0.1:{listening.getsockname()[1]}"
     async with ClientSession() as session:
 
-        async def get(path: str, *, method: str = "GET", token: str | None = TOKEN) -> tuple[int, Any, bytes]:
-            headers = {} if token is None else {"Authorization": f"Bearer {token}"}
+        async def get(
+            path: str,
+            *,
+            method: str = "GET",
+            token: str | None = TOKEN,
+            headers: dict[str, str] | None = None,
+        ) -> tuple[int, Any, bytes]:
+            headers = {**(headers or {}), **({} if token is None else {"Authorization": f"Bearer {token}"})}
             async with session.request(method, base + path, headers=headers) as answer:
                 return answer.status, answer.headers, await answer.read()
 
@@ -102,6 +108,29 @@ async def test_health_and_keys_are_open(get: Get, path: str, expected: bytes, to
     status, _, body = await get(path, token=token)
 
     assert (200, expected) == (status, body)
+
+
+@pytest.mark.parametrize("path", ["/metrics", "/v1/status", "/livez"])
+@pytest.mark.parametrize(
+    ("host", "is_name"),
+    [
+        ("127.0.0.1:9443", False),
+        ("localhost", False),
+        ("LocalHost:9443", False),
+        ("[::1]:9443", False),
+        ("10.1.2.3", False),
+        ("attacker.example:9443", True),
+        ("127.0.0.1.attacker.example", True),
+        ("localhost.attacker.example:80", True),
+        ("nonsense:", True),
+    ],
+)
+async def test_nobody_is_led_here_by_a_name_of_his_own(get: Get, path: str, host: str, is_name: bool) -> None:
+    """A web page whose name leads to this address (DNS rebinding) reads nothing: where no token is asked for."""
+    status, _, _ = await get(path, headers={"Host": host})
+    is_refused = is_name and path != "/livez" and not get.has_token  # type: ignore[attr-defined]
+
+    assert (421 if is_refused else 200) == status
 
 
 async def test_readiness_names_what_is_missing(get: Get, gateway: Gateway) -> None:
