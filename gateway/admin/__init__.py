@@ -40,6 +40,7 @@ __all__ = [
 ]
 
 OPEN_PATHS: Final = frozenset({"/livez", "/readyz", "/.well-known/jwks.json"})
+SIGNALS: Final = "/signals/"
 METRICS_TYPE: Final = "text/plain; version=0.0.4; charset=utf-8"
 KEY_SECONDS: Final = 300  # how long a backend may keep our public keys
 
@@ -139,7 +140,7 @@ def _add_optional(
     if elsewhere is not None:
         app.router.add_route("*", "/{path:.*}", elsewhere)
     else:
-        app.router.add_post("/signals/{name}", _endpoint(sources.endpoints))
+        app.router.add_post(f"{SIGNALS}{{name}}", _endpoint(sources.endpoints))
 
 
 def build_admin_runner(app: web.Application, *, shutdown_seconds: float = 5.0) -> web.AppRunner:
@@ -171,7 +172,7 @@ def _guard(token: str | None, endpoints: Collection[str], elsewhere: Handler | N
                 answer = _json({"title": "A credential is required", "status": 401}, status=401)
                 answer.headers[hdrs.WWW_AUTHENTICATE] = 'Bearer realm="admin"'
                 return answer
-        if expected is None and not is_open and _is_by_name(request):
+        if expected is None and not _proves_itself(request.path) and _is_by_name(request):
             return _json({"title": "This host is not served here", "status": 421}, status=421)
         try:
             return await handler(request)
@@ -179,6 +180,11 @@ def _guard(token: str | None, endpoints: Collection[str], elsewhere: Handler | N
             return _json({"title": refusal.reason, "status": refusal.status}, status=refusal.status)
 
     return guard
+
+
+def _proves_itself(path: str) -> bool:
+    """Tell whether what is under a path is for everybody, or proves its callers on its own."""
+    return path in OPEN_PATHS or path.startswith(SIGNALS)
 
 
 def _is_by_name(request: web.Request) -> bool:

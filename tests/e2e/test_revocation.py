@@ -93,7 +93,7 @@ async def operator(gateway: RunningGateway, method: str, path: str, body: object
     """Ask the admin listener."""
     reader, writer = await asyncio.open_connection(*gateway.admin.removeprefix("http://").split(":"))
     data = b"" if body is None else msgspec.json.encode(body)
-    head = f"{method} {path} HTTP/1.1\r\nHost: x\r\nConnection: close\r\nContent-Type: application/json\r\n"
+    head = f"{method} {path} HTTP/1.1\r\nHost: localhost\r\nConnection: close\r\nContent-Type: application/json\r\n"
     writer.write(head.encode() + b"Content-Length: %d\r\n\r\n%b" % (len(data), data))
     answer = await reader.read()
     writer.close()

@@ -133,6 +133,13 @@ async def test_nobody_is_led_here_by_a_name_of_his_own(get: Get, path: str, host
     assert (421 if is_refused else 200) == status
 
 
+async def test_transmitters_come_by_a_name(get: Get) -> None:
+    """Through whatever leads them here: a push proves its caller itself."""
+    status, _, _ = await get("/signals/nobody", method="POST", headers={"Host": "gateway.example.org"})
+
+    assert 404 == status
+
+
 async def test_readiness_names_what_is_missing(get: Get, gateway: Gateway) -> None:
     """503 takes the gateway out of rotation; the reason is readable."""
     gateway.parts["audit"] = False

@@ -106,7 +106,7 @@ async def ask(where: str, path: str = "/model") -> bytes:
         reader, writer = await asyncio.open_unix_connection(where[5:])
     else:
         reader, writer = await asyncio.open_connection(*where.rsplit(":", 1))
-    writer.write(f"GET {path} HTTP/1.1\r\nHost: x\r\nConnection: close\r\n\r\n".encode())
+    writer.write(f"GET {path} HTTP/1.1\r\nHost: localhost\r\nConnection: close\r\n\r\n".encode())
     data = await reader.read()
     writer.close()
     return data

@@ -48,7 +48,7 @@ class Bond:
     async def admin(self, path: str) -> bytes:
         """Ask the worker's application."""
         reader, writer = await asyncio.open_connection(sock=hand_in(self.door, Purpose.ADMIN))
-        writer.write(f"GET {path} HTTP/1.1\r\nHost: x\r\nConnection: close\r\n\r\n".encode())
+        writer.write(f"GET {path} HTTP/1.1\r\nHost: localhost\r\nConnection: close\r\n\r\n".encode())
         data = await reader.read()
         writer.close()
         return data
