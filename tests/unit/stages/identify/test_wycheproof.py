@@ -20,7 +20,7 @@ from gateway.stages.identify.signature import ALGORITHMS, check_signature
 
 from .parts import claims, forge, header, signer
 
-VECTORS = Path(__file__).parents[5] / "shared/conformance/jose/wycheproof/json_web_signature_test.json"
+VECTORS = Path(__file__).parents[3] / "vectors/wycheproof/json_web_signature_test.json"
 
 SYMMETRIC = "a symmetric key: whoever can verify could sign"
 EMPTY = "an empty payload has no claims"
@@ -72,7 +72,8 @@ def test_the_judge_accepts_good_tokens() -> None:
 
 def test_vectors() -> None:
     """Every vector is decided as Wycheproof says, but for the explained ones."""
-    groups = msgspec.json.decode(VECTORS.read_bytes())["testGroups"] if VECTORS.exists() else []
+    groups = msgspec.json.decode(VECTORS.read_bytes())["testGroups"]
+    assert sum(len(group["tests"]) for group in groups) > 300
     for group in groups:
         keys = published(group)
         for test in group["tests"]:
