@@ -82,21 +82,13 @@ def _explain(rule: Rule, facts: Facts) -> Explained:
         wants = ", ".join(map(str, rule.networks))
         parts.append(Part("networks", wants, {"source.address": address}, rule.is_from(address)))
     if rule.models is not None:
-        holds = _has_model(rule, model)
+        unnamed = None if rule.effect is Effect.DENY else False  # whether a deny applies, nobody can tell
+        holds = unnamed if model is None else model in rule.models
         sees = {"request.model": model}
         parts.append(Part("models", ", ".join(rule.models.patterns), sees, holds))
     if rule.when is not None:
         parts.append(Part("when", rule.when.text, _seen(rule.when, facts), rule.when.ask(facts)))
     return Explained(rule.name, rule.effect, tuple(parts))
-
-
-def _has_model(rule: Rule, model: str | None) -> bool | None:
-    """Tell whether a rule is for a model; of none, an allow never is, and nobody can tell of a deny."""
-    if rule.models is None:
-        return True
-    if model is None:
-        return None if rule.effect is Effect.DENY else False
-    return model in rule.models
 
 
 def _seen(condition: Condition, facts: Facts) -> dict[str, object]:
